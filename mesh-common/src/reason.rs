@@ -1,0 +1,111 @@
+//! Why a connection went where it went, or was refused.
+//!
+//! To add a refusal, add a variant and its row in [`Reason::ALL`]: it is counted per Service, shown by `mesh status`
+//! and worded by `mesh explain` from there.
+
+/// The cause of one choice or one refusal. The number is the column in [`crate::tables::REASON_COUNTS`].
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Reason {
+    /// Chosen by the Service's algorithm. Counted in [`crate::tables::Service::opened`], which the hot path touches anyway.
+    Selected = 0,
+    /// The first pick was at its limit, so another backend was chosen.
+    Spilled = 1,
+    /// A UDP socket that is not connected went on with the backend of its flow.
+    FlowKept = 2,
+    /// Refused: the Service has no eligible endpoint.
+    NoBackend = 3,
+    /// Refused: the address is a Service's, the port is not.
+    NoSuchPort = 4,
+    /// Refused: `maxConnections` connections are open.
+    ServiceLimit = 5,
+    /// Refused: every backend has `maxConnectionsPerBackend` connections open.
+    BackendLimit = 6,
+    /// Refused: the table of connections is full.
+    TableFull = 7,
+    /// Refused: other processors won every race for the last slots.
+    Contended = 8,
+    /// Refused: the tables contradict each other (an index out of range).
+    Inconsistent = 9,
+}
+
+impl Reason {
+    /// Columns reserved per Service; a power of two, with room for what comes.
+    pub const COLUMNS: u32 = 16;
+
+    /// Every reason in the order of its number.
+    pub const ALL: [Self; 10] = [
+        Self::Selected,
+        Self::Spilled,
+        Self::FlowKept,
+        Self::NoBackend,
+        Self::NoSuchPort,
+        Self::ServiceLimit,
+        Self::BackendLimit,
+        Self::TableFull,
+        Self::Contended,
+        Self::Inconsistent,
+    ];
+
+    /// From the number in an event or a counter's column.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// Whether the client was refused.
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        self as u8 >= Self::NoBackend as u8
+    }
+
+    /// The stable name, as in JSON keys and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Selected => "selected",
+            Self::Spilled => "spilled",
+            Self::FlowKept => "flow-kept",
+            Self::NoBackend => "no-backend",
+            Self::NoSuchPort => "no-such-port",
+            Self::ServiceLimit => "service-limit",
+            Self::BackendLimit => "backend-limit",
+            Self::TableFull => "table-full",
+            Self::Contended => "contended",
+            Self::Inconsistent => "inconsistent",
+        }
+    }
+
+    /// The sentence for people.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Selected => "chosen by the Service's algorithm",
+            Self::Spilled => "the first pick was at its limit; another backend was chosen",
+            Self::FlowKept => "the socket's UDP flow went on with its backend",
+            Self::NoBackend => "refused: the Service has no eligible endpoint",
+            Self::NoSuchPort => "refused: the Service does not list this port",
+            Self::ServiceLimit => "refused: the Service is at maxConnections",
+            Self::BackendLimit => "refused: every backend is at maxConnectionsPerBackend",
+            Self::TableFull => "refused: the table of connections is full",
+            Self::Contended => "refused: other processors won every race for the last slots",
+            Self::Inconsistent => "refused: the tables contradict each other",
+        }
+    }
+}
+
+const _: () = assert!(Reason::ALL.len() <= Reason::COLUMNS as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn numbers_are_positions_and_names_are_distinct() {
+        for (position, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, position);
+            assert_eq!(Reason::from_number(reason as u8), Some(reason));
+            assert_eq!(reason.is_refusal(), reason.sentence().starts_with("refused"));
+        }
+        assert_eq!(Reason::ALL.iter().map(|r| r.name()).collect::<HashSet<_>>().len(), Reason::ALL.len());
+        assert_eq!(Reason::from_number(200), None);
+    }
+}

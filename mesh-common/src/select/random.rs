@@ -1,0 +1,29 @@
+//! Each slot with the same probability.
+
+use super::Draw;
+
+/// Multiply-shift of 32 random bits (Lemire 2019): no division; a slot's share is off by less than `len / 2^32`.
+#[inline(always)]
+pub fn pick(draw: &Draw<'_>) -> u32 {
+    ((u64::from(draw.random) * u64::from(draw.len)) >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::atomic::Atomic64;
+
+    #[test]
+    fn each_slot_gets_its_share_of_all_draws() {
+        let cursor = Atomic64::new(0);
+        for len in [1u32, 2, 3, 7, 100] {
+            let mut counts = vec![0u32; len as usize];
+            let draws = 1 << 16;
+            for i in 0..draws {
+                counts[pick(&Draw { random: i << 16, cursor: &cursor, len }) as usize] += 1;
+            }
+            let share = draws / len;
+            assert!(counts.iter().all(|&c| c.abs_diff(share) <= 1), "{counts:?}");
+        }
+    }
+}

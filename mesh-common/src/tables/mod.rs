@@ -1,0 +1,61 @@
+//! Every map's key and value, one file a noun: the ABI between the programs, the agent, and the agent that comes next.
+//!
+//! | map | kind | key -> value | written by | when full |
+//! |---|---|---|---|---|
+//! | `FRONTENDS` | hash | [`FrontendKey`] -> [`ServiceId`] | agent | the object is refused |
+//! | `ADDRESSES` | hash | `Address` -> [`ServiceId`] | agent | the object is refused |
+//! | `FILTER` | array | word index -> bits | agent | cannot be |
+//! | `SERVICES` | array | [`ServiceId`] -> [`Service`] | agent (words), programs (counters) | the object is refused |
+//! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
+//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter) | the object is refused |
+//! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
+//! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
+//! | `REPLIES` | LRU hash | [`ReplyKey`] -> [`FrontendKey`] | programs | oldest evicted: the next datagram writes it again |
+//! | `REASON_COUNTS` | array | service * 16 + reason -> count | programs | cannot be |
+//! | `SETTINGS` | array | 0 -> [`Settings`] | agent | cannot be |
+//! | `EVENTS` | ring buffer | [`Event`] | programs | the event is lost and counted |
+//!
+//! Arrays are memory-mapped by the agent. A value that changes is changed by one aligned 8-byte store; a hash element
+//! never changes its value while its key lives, because a freed element may be another key's at once while a preempted
+//! program still holds it.
+
+mod backend;
+mod connection;
+mod event;
+mod filter;
+mod flow;
+mod frontend;
+mod service;
+mod settings;
+
+pub use backend::{Backend, BackendId, BackendState, BackendTag};
+pub use connection::{CONFIRMED, Connection};
+pub use event::{COMM_LEN, Event};
+pub use filter::{FILTER_WORDS, FilterBit};
+pub use flow::{Flow, FlowKey, ReplyKey};
+pub use frontend::FrontendKey;
+pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
+pub use settings::Settings;
+
+/// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
+pub const ABI_VERSION: u32 = 1;
+
+/// Default sizes, in entries. The agent may load other sizes (`--max-...`); pins of another size are refused.
+pub mod sizes {
+    /// Frontends: one for each ClusterIP, port and protocol.
+    pub const FRONTENDS: u32 = 131_072;
+    /// Addresses that belong to a Service.
+    pub const ADDRESSES: u32 = 65_536;
+    /// Service ports, each family by itself.
+    pub const SERVICES: u32 = 65_536;
+    /// Slots of all services together.
+    pub const SLOTS: u32 = 524_288;
+    /// Backends of all services together.
+    pub const BACKENDS: u32 = 262_144;
+    /// Sockets connected through a Service at one time on this node.
+    pub const CONNECTIONS: u32 = 262_144;
+    /// Flows of UDP sockets that are not connected.
+    pub const FLOWS: u32 = 65_536;
+    /// Bytes of the event ring; a power of two and a multiple of the page size.
+    pub const EVENTS_BYTES: u32 = 262_144;
+}

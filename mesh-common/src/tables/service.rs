@@ -1,0 +1,114 @@
+//! A Service port of one family: where its slots lie, by what rule one is picked, and what is open.
+
+use crate::atomic::Atomic64;
+use crate::select::Algorithm;
+
+/// Index into `SERVICES`. 0 is never given out, so that a zeroed word is no Service.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct ServiceId(pub u32);
+
+/// The limit that is none.
+pub const UNLIMITED: u64 = u64::MAX;
+
+/// Value of `SERVICES`: one cache line (64 bytes).
+///
+/// Connections are counted per Kubernetes Service, not per port: [`Rule::account`] names the entry whose `active` and
+/// limits hold for all ports and families of one Service. A Service's first entry is its own account, so the common
+/// Service touches one line.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Service {
+    /// [`SlotRange`], packed. One store publishes a new generation. Written by: agent.
+    pub slots: Atomic64,
+    /// [`Rule`], packed. Written by: agent.
+    pub rule: Atomic64,
+    /// On an account: connections open now, over all ports. Written by: programs; agent's audit.
+    pub active: Atomic64,
+    /// On an account: most connections open at once; [`UNLIMITED`] for none. Written by: agent.
+    pub max_connections: Atomic64,
+    /// On an account: most connections open at once to each backend; [`UNLIMITED`] for none. Written by: agent.
+    pub max_connections_per_backend: Atomic64,
+    /// Connections admitted through this entry since it was made. Written by: programs.
+    pub opened: Atomic64,
+    /// Picks made, for algorithms that take turns. Written by: programs.
+    pub cursor: Atomic64,
+    /// Zero.
+    pub _reserved: Atomic64,
+}
+
+const _: () = assert!(size_of::<Service>() == 64);
+
+/// A range of `SLOTS`, packed into one word so that it changes in one store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SlotRange {
+    /// First position.
+    pub base: u32,
+    /// Number of positions; 0 refuses every connection with `NoBackend`.
+    pub len: u32,
+}
+
+impl SlotRange {
+    /// The word for [`Service::slots`].
+    #[inline(always)]
+    pub const fn pack(self) -> u64 {
+        (self.base as u64) << 32 | self.len as u64
+    }
+
+    /// From the word in [`Service::slots`].
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Self {
+        Self { base: (word >> 32) as u32, len: word as u32 }
+    }
+}
+
+/// By what rule a slot is picked and who counts it, packed into one word so that it changes in one store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Rule {
+    /// The entry that counts for the whole Service.
+    pub account: ServiceId,
+    /// The load-balancing algorithm.
+    pub algorithm: Algorithm,
+}
+
+impl Rule {
+    /// The word for [`Service::rule`].
+    pub const fn pack(self) -> u64 {
+        (self.account.0 as u64) << 32 | self.algorithm as u64
+    }
+
+    /// From the word in [`Service::rule`]; an unknown algorithm reads as random.
+    pub fn unpack(word: u64) -> Self {
+        Self { account: Self::account_of(word), algorithm: Algorithm::from_number(Self::algorithm_of(word)) }
+    }
+
+    /// The account in a packed word, alone.
+    #[inline(always)]
+    pub const fn account_of(word: u64) -> ServiceId {
+        ServiceId((word >> 32) as u32)
+    }
+
+    /// The algorithm's number in a packed word, alone.
+    #[inline(always)]
+    pub const fn algorithm_of(word: u64) -> u8 {
+        word as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn packed_words_keep_their_parts(base: u32, len: u32, account: u32) {
+            let range = SlotRange { base, len };
+            prop_assert_eq!(SlotRange::unpack(range.pack()), range);
+            for algorithm in Algorithm::ALL {
+                let rule = Rule { account: ServiceId(account), algorithm };
+                prop_assert_eq!(Rule::unpack(rule.pack()), rule);
+            }
+        }
+    }
+}

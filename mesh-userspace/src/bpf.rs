@@ -1,0 +1,172 @@
+//! The `bpf()` calls that aya 0.14 lacks: batches, map and link facts, replacing the program behind a link.
+
+#![expect(unsafe_code, reason = "system calls on file descriptors and buffers that are borrowed for the call")]
+
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info};
+use std::ffi::CString;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Insert only if the key is absent (`BPF_NOEXIST`).
+pub const NO_EXIST: u64 = 1;
+
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<RawFd> {
+    // SAFETY: `attr` is a whole, initialised bpf_attr; every pointer in it outlives the call (callers borrow them).
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, mem::size_of::<bpf_attr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as RawFd) }
+}
+
+fn zeroed() -> bpf_attr {
+    // SAFETY: all-zero bytes are a valid bpf_attr: a union of plain integers.
+    unsafe { mem::zeroed() }
+}
+
+/// Opens a pinned object.
+pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    let fd = bpf(bpf_cmd::BPF_OBJ_GET, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Pins an object.
+pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = fd.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+/// Inserts or replaces one element. `key` and `value` must have the map's sizes.
+pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = key.as_ptr() as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = value.as_ptr() as u64;
+    attr.__bindgen_anon_2.flags = flags;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// Removes one element; `false` when there was none.
+pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<bool> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = key.as_ptr() as u64;
+    match bpf(bpf_cmd::BPF_MAP_DELETE_ELEM, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads one element into `value`; `false` when there is none.
+pub fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    attr.__bindgen_anon_2.key = key.as_ptr() as u64;
+    attr.__bindgen_anon_2.__bindgen_anon_1.value = value.as_mut_ptr() as u64;
+    match bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Inserts or replaces `count` elements; the error carries how many went in before it.
+pub fn update_batch(
+    map: BorrowedFd<'_>,
+    keys: &[u8],
+    values: &[u8],
+    count: u32,
+    flags: u64,
+) -> Result<(), (u32, io::Error)> {
+    let mut attr = zeroed();
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = count;
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.elem_flags = flags;
+    match bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr) {
+        Ok(_) => Ok(()),
+        // SAFETY: the kernel writes how many it did into `count`.
+        Err(error) => Err((unsafe { attr.batch.count }.min(count), error)),
+    }
+}
+
+/// Reads a whole hash map: keys and values, packed one after the other. Elements that come and go meanwhile may or may
+/// not be in it.
+pub fn read_all(map: BorrowedFd<'_>, key_size: usize, value_size: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    let mut chunk = 4096_usize;
+    let (mut position, mut next) = ([0_u8; 64], [0_u8; 64]);
+    let mut first = true;
+    loop {
+        let start = keys.len() / key_size;
+        keys.resize((start + chunk) * key_size, 0);
+        values.resize((start + chunk) * value_size, 0);
+        let mut attr = zeroed();
+        attr.batch.in_batch = if first { 0 } else { position.as_mut_ptr() as u64 };
+        attr.batch.out_batch = next.as_mut_ptr() as u64;
+        attr.batch.keys = keys[start * key_size..].as_mut_ptr() as u64;
+        attr.batch.values = values[start * value_size..].as_mut_ptr() as u64;
+        attr.batch.count = chunk as u32;
+        attr.batch.map_fd = map.as_raw_fd() as u32;
+        let result = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
+        // SAFETY: the kernel writes how many it read into `count`.
+        let read = unsafe { attr.batch.count } as usize;
+        let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+        if errno == Some(libc::ENOSPC) {
+            // One bucket holds more than the chunk: ask again with more room.
+            keys.truncate(start * key_size);
+            values.truncate(start * value_size);
+            chunk *= 2;
+            continue;
+        }
+        if let (Err(error), false) = (result, errno == Some(libc::ENOENT)) {
+            return Err(error);
+        }
+        keys.truncate((start + read) * key_size);
+        values.truncate((start + read) * value_size);
+        if errno == Some(libc::ENOENT) {
+            return Ok((keys, values));
+        }
+        position = next;
+        first = false;
+    }
+}
+
+fn info<T>(fd: BorrowedFd<'_>) -> io::Result<T> {
+    // SAFETY: T is one of the kernel's plain info structs; zeroes are valid.
+    let mut info: T = unsafe { mem::zeroed() };
+    let mut attr = zeroed();
+    attr.info.bpf_fd = fd.as_raw_fd() as u32;
+    attr.info.info = &raw mut info as u64;
+    attr.info.info_len = mem::size_of::<T>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info)
+}
+
+/// What the kernel says of a map.
+pub fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
+    info(fd)
+}
+
+/// What the kernel says of a link.
+pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
+    info(fd)
+}
+
+/// Puts another program behind a link in one step: no connection passes without a program. The kernel checks only the
+/// program's type, not its attach type; callers name pins by hook and check.
+pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.link_update.link_fd = link.as_raw_fd() as u32;
+    attr.link_update.__bindgen_anon_1.new_prog_fd = program.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
+}

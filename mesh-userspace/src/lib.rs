@@ -1,0 +1,12 @@
+//! The agent and the command line of mesh.
+//!
+//! ```text
+//! source -> model -> state -> plan -> maps -> reconcile        datapath (load, attach, pin)        cli, api
+//! ```
+//!
+//! `source` knows Kubernetes and files and nothing of BPF. `plan` is pure. `datapath` and `maps` know BPF and nothing
+//! of Kubernetes. One task ([`agent`]) owns the cluster state.
+
+pub mod bpf;
+pub mod model;
+pub mod plan;

@@ -1,0 +1,2 @@
+//! mesh: the command.
+fn main() {}

@@ -1,0 +1,18 @@
+//! What the agent understands of Kubernetes' objects, parsed once at the edge.
+//!
+//! Nothing here is a Kubernetes type, and nothing optional is left that has a default: what a field's absence means is
+//! decided when it is parsed.
+
+mod endpoint_slice;
+mod finding;
+mod node;
+mod object;
+mod policy;
+mod service;
+
+pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
+pub use finding::{Finding, Severity};
+pub use node::Node;
+pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
+pub use policy::{Limits, Policy};
+pub use service::{Drain, InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

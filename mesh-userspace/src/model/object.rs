@@ -1,0 +1,123 @@
+//! How objects are named, and where they came from.
+
+use super::{EndpointSlice, Node, Policy, Service};
+use std::fmt;
+use std::sync::Arc;
+
+/// The kinds that the agent reads.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// `v1/Service`.
+    Service,
+    /// `discovery.k8s.io/v1/EndpointSlice`.
+    EndpointSlice,
+    /// `v1/Node`.
+    Node,
+    /// `mesh.dev/v1alpha1/TrafficPolicy`.
+    TrafficPolicy,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Node => "Node",
+            Self::TrafficPolicy => "TrafficPolicy",
+        })
+    }
+}
+
+/// One object of the cluster; prints as `Service shop/cart`, or `Node node-1` without a namespace.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ObjectRef {
+    /// The object's kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds that have none.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// A Service by namespace and name; prints as `shop/cart`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ServiceKey {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ServiceKey {
+    /// The key of `namespace/name`.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The Service as an object.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef { kind: Kind::Service, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Where an object was read: a manifest's path and the position of the document in it, for people.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Origin {
+    /// The file, relative to the manifest directory.
+    pub file: Arc<str>,
+    /// The document's number in the file, from 1.
+    pub document: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (document {})", self.file, self.document)
+    }
+}
+
+/// An object as the state keeps it.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Object {
+    /// A Service that has a ClusterIP, or is listed as not served.
+    Service(Service),
+    /// A slice of a Service's endpoints.
+    EndpointSlice(EndpointSlice),
+    /// A node with its zone.
+    Node(Node),
+    /// A policy attached to Services.
+    TrafficPolicy(Policy),
+}
+
+impl Object {
+    /// The object's name.
+    pub fn object_ref(&self) -> ObjectRef {
+        match self {
+            Self::Service(service) => service.key.object(),
+            Self::EndpointSlice(slice) => ObjectRef {
+                kind: Kind::EndpointSlice,
+                namespace: slice.service.namespace.clone(),
+                name: slice.name.clone(),
+            },
+            Self::Node(node) => ObjectRef { kind: Kind::Node, namespace: "".into(), name: node.name.clone() },
+            Self::TrafficPolicy(policy) => {
+                ObjectRef { kind: Kind::TrafficPolicy, namespace: policy.namespace.clone(), name: policy.name.clone() }
+            }
+        }
+    }
+}

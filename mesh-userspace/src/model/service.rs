@@ -1,0 +1,84 @@
+//! A Service as the data path can serve it.
+
+use super::ServiceKey;
+use mesh_common::address::Protocol;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A Service. Headless Services, `ExternalName`, and those labelled `service.kubernetes.io/service-proxy-name` are
+/// parsed, too, with [`Service::ignored`] saying why they are left alone (SEMANTICS 18).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// `clusterIPs`, one for each family served.
+    pub cluster_ips: Vec<IpAddr>,
+    /// TCP and UDP ports. Others are reported and left out.
+    pub ports: Vec<ServicePort>,
+    /// `internalTrafficPolicy`.
+    pub internal_traffic_policy: InternalTrafficPolicy,
+    /// `trafficDistribution`.
+    pub traffic_distribution: TrafficDistribution,
+    /// Why the Service is not served; `None` for one that is.
+    pub ignored: Option<&'static str>,
+    /// `metadata.creationTimestamp` as RFC 3339 (sorts by time); empty when absent. The older wins a conflict.
+    pub created: Arc<str>,
+    /// What becomes of connections to a removed endpoint; annotation `mesh.dev/drain`.
+    pub drain: Drain,
+}
+
+/// One port of a Service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServicePort {
+    /// The port's name; empty for a Service's only, unnamed port. Joins with the endpoint slices' port names.
+    pub name: Arc<str>,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The port that clients dial, 1 to 65535, host order.
+    pub port: u16,
+}
+
+/// `spec.internalTrafficPolicy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum InternalTrafficPolicy {
+    /// All endpoints.
+    #[default]
+    Cluster,
+    /// Node-local endpoints only; none here: refused, never sent away (SEMANTICS 4).
+    Local,
+}
+
+/// `spec.trafficDistribution` (KEP-4444, KEP-3015).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TrafficDistribution {
+    /// No preference. Zone hints of the endpoints are followed all the same, as kube-proxy does.
+    #[default]
+    None,
+    /// `PreferSameZone`, `PreferClose` by its old name.
+    PreferSameZone,
+    /// `PreferSameNode`.
+    PreferSameNode,
+}
+
+/// What becomes of open connections to an endpoint that is removed (SEMANTICS 31).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Drain {
+    /// The protocol's default: TCP is kept, UDP is ended.
+    #[default]
+    ByProtocol,
+    /// Kept until they end.
+    Keep,
+    /// Ended at once.
+    End,
+}
+
+impl Drain {
+    /// Whether sockets of `protocol` to a removed endpoint are ended at once.
+    pub fn ends(self, protocol: Protocol) -> bool {
+        match self {
+            Self::ByProtocol => protocol == Protocol::Udp,
+            Self::Keep => false,
+            Self::End => true,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What the maps should say of one Service, without ids: ids belong to what is applied.
+
+use mesh_common::address::{Address, Port, Protocol};
+use mesh_common::select::Algorithm;
+use mesh_common::tables::FrontendKey;
+
+/// Everything that the maps should hold for one Service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DesiredService {
+    /// The Service's addresses: a port that is not listed on them is refused.
+    pub addresses: Vec<Address>,
+    /// Each port of each family.
+    pub ports: Vec<DesiredPort>,
+    /// Most connections at once; [`mesh_common::tables::UNLIMITED`] for none.
+    pub max_connections: u64,
+    /// Most connections at once to each backend; [`mesh_common::tables::UNLIMITED`] for none.
+    pub max_connections_per_backend: u64,
+}
+
+/// One port of one family: one entry of `SERVICES`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DesiredPort {
+    /// What clients dial. One ClusterIP has one; a Service with more addresses of a family may have more.
+    pub frontends: Vec<FrontendKey>,
+    /// How a slot is picked.
+    pub algorithm: Algorithm,
+    /// The eligible backends, sorted and without duplicates. Empty refuses.
+    pub slots: Vec<BackendKey>,
+    /// Backends that take no new connections but go on with what they have (serving while terminating, another zone's...):
+    /// every serving endpoint that is not in `slots`. Sorted, without duplicates.
+    pub kept: Vec<BackendKey>,
+    /// Whether sockets connected to a backend that is gone (in neither list) are ended at once.
+    pub end_gone: bool,
+}
+
+/// An endpoint address, port and protocol: what identifies a backend within its Service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BackendKey {
+    /// The endpoint's address.
+    pub address: Address,
+    /// The endpoint's port.
+    pub port: Port,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}

@@ -1,0 +1,1 @@
+//! The world that end-to-end tests and the lab share.
