@@ -36,6 +36,19 @@ pub fn take(count: &Atomic64, limit: u64) -> Result<(), Full> {
     Err(Full::Contended)
 }
 
+/// As [`take`], with two tries: for trying one backend after the other, where a lost race may as well mean "the next".
+#[inline(always)]
+pub fn take_once(count: &Atomic64, limit: u64) -> bool {
+    let taken = count.load();
+    if taken >= limit {
+        return false;
+    }
+    match count.compare_exchange(taken, taken + 1) {
+        Ok(_) => true,
+        Err(now) => now < limit && count.compare_exchange(now, now + 1).is_ok(),
+    }
+}
+
 /// Gives one slot back. Whoever calls this holds one.
 #[inline(always)]
 pub fn give_back(count: &Atomic64) {

@@ -82,7 +82,6 @@ impl Atomic64 {
     }
 }
 
-#[cfg(not(target_arch = "bpf"))]
 impl core::fmt::Debug for Atomic64 {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.load().fmt(f)

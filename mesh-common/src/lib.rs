@@ -7,6 +7,7 @@
 //! | [`reason`] | why a connection went where it went, or did not |
 //! | [`tables`] | every map's key and value, with its writer, its size and its eviction |
 //! | [`select`] | the load-balancing algorithms, one file each |
+//! | [`rate`] | a budget of events over time |
 //! | [`admission`] | taking and giving back slots under a limit |
 //!
 //! Nothing here needs a kernel, so that every decision is tested on the host.
@@ -20,6 +21,7 @@
 pub mod address;
 pub mod admission;
 pub mod atomic;
+pub mod rate;
 pub mod reason;
 pub mod select;
 pub mod tables;

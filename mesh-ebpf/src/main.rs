@@ -1,1 +1,38 @@
+//! The programs in the kernel, one file a hook.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `programs` | the entry points: a sentence each |
+//! | `context` | typed, volatile views of the kernel's contexts |
+//! | `flow` | where a connection or a datagram goes: the decision without a context type |
+//! | `frontend` | what a destination address is |
+//! | `choice` | picking a backend and taking its slot |
+//! | `connection` | holding and giving back a socket's slot |
+//! | `datagram` | flows of UDP sockets that are not connected |
+//! | `verdict` | turning a decision into a return value |
+//! | `event` | sampled, rate-limited records of what was decided |
+//! | `maps` | every map |
+#![no_std]
+#![no_main]
 
+mod choice;
+mod connection;
+mod context;
+mod datagram;
+mod event;
+mod flow;
+mod frontend;
+mod maps;
+mod programs;
+mod verdict;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // A reachable panic is refused by the verifier at load.
+    loop {}
+}
+
+/// The kernel offers its helpers to GPL-compatible programs: this crate is Apache-2.0 or GPL-2.0.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -8,5 +8,6 @@
 //! of Kubernetes. One task ([`agent`]) owns the cluster state.
 
 pub mod bpf;
+pub mod datapath;
 pub mod model;
 pub mod plan;

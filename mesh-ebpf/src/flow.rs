@@ -1,0 +1,122 @@
+//! Where a connection goes: the decision, from the address that the client named.
+
+use crate::choice::{self, Choice};
+use crate::connection;
+use crate::context::{SockAddr, Socket};
+use crate::event::{self, Occasion};
+use crate::frontend::{self, Destination};
+use crate::maps::SERVICES;
+use crate::verdict::Verdict;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use mesh_common::address::Protocol;
+use mesh_common::admission::{self, Full};
+use mesh_common::reason::Reason;
+use mesh_common::tables::{BackendTag, Connection, FrontendKey, Rule, Service, ServiceId, SlotRange};
+
+/// A connect(): to a backend of the Service that the address belongs to, with a slot taken; or refused; or untouched.
+#[inline(always)]
+pub fn connect<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
+    let Some(protocol) = socket.protocol() else { return Verdict::Pass };
+    let frontend = FrontendKey::new(socket.address(), socket.port(), protocol);
+    match frontend::find(&frontend) {
+        Destination::Service(id) => {
+            let occasion = Occasion { cookie: socket.cookie(), frontend: &frontend, service: id };
+            match admit(socket, &occasion) {
+                Ok(choice) => {
+                    let tag = choice.backend.tag.load();
+                    let verdict = Verdict::Forward(choice.backend.address, BackendTag::port_of(tag));
+                    event::chosen(socket, &occasion, &choice);
+                    verdict
+                }
+                Err(reason) => refuse(socket, &occasion, reason),
+            }
+        }
+        Destination::Unlisted(account) => {
+            let occasion = Occasion { cookie: socket.cookie(), frontend: &frontend, service: account };
+            refuse(socket, &occasion, Reason::NoSuchPort)
+        }
+        Destination::Foreign => {
+            // A UDP socket may leave its Service for another address; a TCP socket that does is noticed at its SYN.
+            if matches!(protocol, Protocol::Udp) {
+                connection::release(socket.cookie());
+            }
+            Verdict::Pass
+        }
+    }
+}
+
+/// Counts and reports a refusal.
+#[inline(always)]
+pub fn refuse<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>, reason: Reason) -> Verdict {
+    event::refused(socket, occasion, reason);
+    Verdict::Refuse
+}
+
+/// Takes a slot on the account and on a backend, and records both with the socket; or takes nothing.
+#[inline(always)]
+fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Result<Choice, Reason> {
+    let Some(service) = SERVICES.get(occasion.service.0) else { return Err(Reason::Inconsistent) };
+    let range = SlotRange::unpack(service.slots.load());
+    if range.len == 0 {
+        return Err(Reason::NoBackend);
+    }
+    let account_id = Rule::account_of(service.rule.load());
+    let account = account_of(service, occasion.service, account_id)?;
+    take_account(account, account_id, occasion.cookie)?;
+    let limit = account.max_connections_per_backend.load();
+    let choice = match choice::take(service, range, limit) {
+        // A socket that holds a slot of this Service may be what fills its backend.
+        Err(Reason::BackendLimit) if connection::release_own(occasion.cookie, account_id) => {
+            choice::take(service, range, limit)
+        }
+        choice => choice,
+    };
+    let choice = match choice {
+        Ok(choice) => choice,
+        Err(reason) => {
+            admission::give_back(&account.active);
+            return Err(reason);
+        }
+    };
+    let held = Connection {
+        frontend: *occasion.frontend,
+        account: account_id,
+        service: occasion.service,
+        backend: choice.id,
+        netns: socket.netns(),
+        // SAFETY: a helper without arguments.
+        opened_at: unsafe { bpf_ktime_get_ns() },
+        flags: 0,
+        _reserved: 0,
+    };
+    if !connection::hold(occasion.cookie, &held) {
+        connection::give_back(account_id, choice.id);
+        return Err(Reason::TableFull);
+    }
+    service.opened.fetch_add(1);
+    Ok(choice)
+}
+
+/// The entry that counts for the whole Service: the port's own, most often.
+#[inline(always)]
+fn account_of(service: &'static Service, id: ServiceId, account: ServiceId) -> Result<&'static Service, Reason> {
+    if account == id { Ok(service) } else { SERVICES.get(account.0).ok_or(Reason::Inconsistent) }
+}
+
+/// Takes a slot of the Service. A socket that holds one already (a connect that failed on this host, a UDP socket that
+/// connects anew) is not refused because of itself.
+#[inline(always)]
+fn take_account(account: &Service, id: ServiceId, cookie: u64) -> Result<(), Reason> {
+    let limit = account.max_connections.load();
+    match admission::take(&account.active, limit) {
+        Ok(()) => Ok(()),
+        Err(Full::Contended) => Err(Reason::Contended),
+        Err(Full::AtLimit) => {
+            if connection::release_own(cookie, id) && admission::take_once(&account.active, limit) {
+                Ok(())
+            } else {
+                Err(Reason::ServiceLimit)
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Every map, with its writer and its eviction; sizes are defaults that the agent may raise at load.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+use mesh_common::address::Address;
+use mesh_common::atomic::Atomic64;
+use mesh_common::reason::Reason;
+use mesh_common::tables::{
+    Backend, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey, Service, ServiceId, Settings, sizes,
+};
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+const REASON_COUNTERS: usize = (sizes::SERVICES * Reason::COLUMNS) as usize;
+
+/// What clients dial. Written by: agent. When full: the object is refused.
+#[btf_map]
+pub static FRONTENDS: HashMap<FrontendKey, ServiceId, { sizes::FRONTENDS as usize }> = HashMap::new();
+
+/// Addresses of Services, to the account. Written by: agent. When full: the object is refused.
+#[btf_map]
+pub static ADDRESSES: HashMap<Address, ServiceId, { sizes::ADDRESSES as usize }> = HashMap::new();
+
+/// Which addresses may be a Service's, one bit each. Written by: agent.
+#[btf_map]
+pub static FILTER: Array<u64, { FILTER_WORDS as usize }, MMAPABLE> = Array::new();
+
+/// Service ports by id. Words written by: agent; counters by: programs.
+#[btf_map]
+pub static SERVICES: Array<Service, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
+
+/// Backend ids; a range for each service. Written by: agent.
+#[btf_map]
+pub static SLOTS: Array<u32, { sizes::SLOTS as usize }, MMAPABLE> = Array::new();
+
+/// Backends by id. Words written by: agent; counter by: programs.
+#[btf_map]
+pub static BACKENDS: Array<Backend, { sizes::BACKENDS as usize }, MMAPABLE> = Array::new();
+
+/// Connected sockets by cookie. Written by: programs; the agent's audit deletes. When full: the connection is refused.
+#[btf_map]
+pub static CONNECTIONS: HashMap<u64, Connection, { sizes::CONNECTIONS as usize }> = HashMap::new();
+
+/// Flows of UDP sockets that are not connected. Written by: programs. When full: the oldest goes and is made anew.
+#[btf_map]
+pub static FLOWS: LruHashMap<FlowKey, Flow, { sizes::FLOWS as usize }> = LruHashMap::new();
+
+/// What replies of those flows must look like. Written by: programs. When full: the oldest goes and is made anew.
+#[btf_map]
+pub static REPLIES: LruHashMap<ReplyKey, FrontendKey, { sizes::FLOWS as usize }> = LruHashMap::new();
+
+/// Choices and refusals by service and reason. Written by: programs.
+#[btf_map]
+pub static REASON_COUNTS: Array<Atomic64, REASON_COUNTERS, MMAPABLE> = Array::new();
+
+/// What the agent changes live. Written by: agent; `events_lost` by: programs.
+#[btf_map]
+pub static SETTINGS: Array<Settings, 1, MMAPABLE> = Array::new();
+
+/// Sampled choices and refusals. Written by: programs. When full: the event is lost and counted.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, { sizes::EVENTS_BYTES as usize }> = RingBuf::new();
+
+/// Each processor's event budget: the time until which it is spent. Written by: programs.
+#[btf_map]
+pub static EVENT_BUDGET: PerCpuArray<u64, 1> = PerCpuArray::new();

@@ -1,0 +1,8 @@
+//! The entry points, one file a hook. To add one: its file here, and its row in the agent's `datapath/hooks.rs`.
+
+mod connect;
+mod getpeername;
+mod recvmsg;
+mod sendmsg;
+mod sock_ops;
+mod sock_release;

@@ -1,0 +1,38 @@
+//! Taking the data path away.
+
+use super::{Error, HOOKS, Pins};
+use std::fs;
+use std::path::Path;
+
+/// Detaches every program and removes every map below the pins, of every layout. Returns how many layouts there were.
+/// Open connections go on to where they are; new ones are no longer balanced.
+pub fn unload(pins: &Pins) -> Result<usize, Error> {
+    let layouts = pins.layouts()?;
+    if layouts.is_empty() {
+        return Ok(0);
+    }
+    let _lock = pins.lock()?;
+    for layout in &layouts {
+        remove_layout(layout)?;
+    }
+    // Someone else's directory may be in it; then it stays.
+    let _ = fs::remove_dir(pins.root());
+    Ok(layouts.len())
+}
+
+/// Removes one layout: first what takes slots, then what gives them back, then the maps.
+pub(super) fn remove_layout(layout: &Path) -> Result<(), Error> {
+    let links = layout.join("links");
+    for hook in HOOKS.iter().rev() {
+        let path = links.join(hook.name);
+        if path.exists() {
+            fs::remove_file(&path).map_err(Error::io("remove", path))?;
+        }
+    }
+    for directory in [links, layout.join("maps")] {
+        if directory.exists() {
+            fs::remove_dir_all(&directory).map_err(Error::io("remove", directory))?;
+        }
+    }
+    fs::remove_dir(layout).map_err(Error::io("remove", layout))
+}
