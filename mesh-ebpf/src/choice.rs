@@ -13,13 +13,20 @@ pub struct Choice {
     pub id: BackendId,
     pub backend: &'static Backend,
     pub reason: Reason,
+    /// The random bits of the pick; sampling uses them again.
+    pub random: u32,
+}
+
+/// 32 random bits.
+#[inline(always)]
+pub fn random() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_prandom_u32() }
 }
 
 /// The slot that the service's rule picks, whatever its load.
 #[inline(always)]
-pub fn position(service: &Service, len: u32) -> u32 {
-    // SAFETY: a helper without arguments.
-    let random = unsafe { bpf_get_prandom_u32() };
+pub fn position(service: &Service, len: u32, random: u32) -> u32 {
     let algorithm = Rule::algorithm_of(service.rule.load());
     select::pick(algorithm, &Draw { random, cursor: &service.cursor, len })
 }
@@ -34,14 +41,15 @@ pub fn in_slot(slot: u32) -> Option<(BackendId, &'static Backend)> {
 /// Picks a backend below `limit` connections and takes a slot on it.
 #[inline(always)]
 pub fn take(service: &Service, range: SlotRange, limit: u64) -> Result<Choice, Reason> {
-    let first = position(service, range.len);
+    let random = random();
+    let first = position(service, range.len, random);
     let Some((id, backend)) = in_slot(range.base.wrapping_add(first)) else { return Err(Reason::Inconsistent) };
     match admission::take(&backend.active, limit) {
-        Ok(()) => Ok(Choice { id, backend, reason: Reason::Selected }),
+        Ok(()) => Ok(Choice { id, backend, reason: Reason::Selected, random }),
         Err(full) => {
             let id = spill(range, first, limit);
             match BACKENDS.get(id.0) {
-                Some(backend) if id != BackendId(0) => Ok(Choice { id, backend, reason: Reason::Spilled }),
+                Some(backend) if id != BackendId(0) => Ok(Choice { id, backend, reason: Reason::Spilled, random }),
                 _ if matches!(full, Full::Contended) => Err(Reason::Contended),
                 _ => Err(Reason::BackendLimit),
             }

@@ -91,6 +91,14 @@ impl<const V6: bool> SockAddr<V6> {
         write!(raw, user_port)(u32::from(port.network()));
     }
 
+    /// Whether the socket has a peer already: a UDP socket that connects anew.
+    #[inline(always)]
+    pub fn is_connected(&self) -> bool {
+        let socket = read!(self.raw(), __bindgen_anon_1.sk);
+        // SAFETY: the kernel gives these hooks a socket, and lets them read this field of it.
+        unsafe { core::ptr::read_volatile(&raw const (*socket).dst_port) != 0 }
+    }
+
     /// The network namespace of the socket (`SO_NETNS_COOKIE`).
     #[inline(always)]
     pub fn netns(&self) -> u64 {

@@ -79,13 +79,14 @@ fn begin(key: &FlowKey) -> Result<choice::Choice, Reason> {
     if range.len == 0 {
         return Err(Reason::NoBackend);
     }
-    let slot = range.base.wrapping_add(choice::position(service, range.len));
+    let random = choice::random();
+    let slot = range.base.wrapping_add(choice::position(service, range.len, random));
     let Some((id, backend)) = choice::in_slot(slot) else { return Err(Reason::Inconsistent) };
     let port = BackendTag::port_of(backend.tag.load());
     // An LRU table takes every insert but for a passing failure to evict; then the next datagram picks anew.
     let _ = FLOWS.insert(key, Flow { address: backend.address, backend: id, port, _pad: 0 }, ANY);
     service.opened.fetch_add(1);
-    Ok(choice::Choice { id, backend, reason: Reason::Selected })
+    Ok(choice::Choice { id, backend, reason: Reason::Selected, random })
 }
 
 /// Remembers what the backend's replies to this socket must look like.

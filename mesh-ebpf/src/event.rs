@@ -3,7 +3,7 @@
 use crate::choice::Choice;
 use crate::context::SockAddr;
 use crate::maps::{EVENT_BUDGET, EVENTS, REASON_COUNTS, SETTINGS};
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_prandom_u32, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_ktime_get_ns};
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use mesh_common::address::{Address, Port};
 use mesh_common::rate;
@@ -41,11 +41,8 @@ pub fn chosen<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>, ch
         count(occasion.service, choice.reason);
     }
     let Some(settings) = SETTINGS.get(0) else { return };
-    if settings.sample_choices.load() == 0 {
-        return;
-    }
-    // SAFETY: a helper without arguments.
-    if u64::from(unsafe { bpf_get_prandom_u32() }) & settings.sample_mask.load() != 0 {
+    // The low bits: picking uses the high ones.
+    if settings.unsampled.load() & (1 << 32 | u64::from(choice.random)) != 0 {
         return;
     }
     let port = BackendTag::port_of(choice.backend.tag.load());

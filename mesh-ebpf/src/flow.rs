@@ -7,7 +7,7 @@ use crate::event::{self, Occasion};
 use crate::frontend::{self, Destination};
 use crate::maps::SERVICES;
 use crate::verdict::Verdict;
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use mesh_common::address::Protocol;
 use mesh_common::admission::{self, Full};
 use mesh_common::reason::Reason;
@@ -36,8 +36,9 @@ pub fn connect<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
             refuse(socket, &occasion, Reason::NoSuchPort)
         }
         Destination::Foreign => {
-            // A UDP socket may leave its Service for another address; a TCP socket that does is noticed at its SYN.
-            if matches!(protocol, Protocol::Udp) {
+            // A connected UDP socket may leave its Service for another address; a TCP socket that does so after a connect
+            // that failed is noticed at its SYN.
+            if matches!(protocol, Protocol::Udp) && socket.is_connected() {
                 connection::release(socket.cookie());
             }
             Verdict::Pass
@@ -85,9 +86,8 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
         backend: choice.id,
         netns: socket.netns(),
         // SAFETY: a helper without arguments.
-        opened_at: unsafe { bpf_ktime_get_ns() },
+        opened_at: unsafe { bpf_ktime_get_coarse_ns() },
         flags: 0,
-        _reserved: 0,
     };
     if !connection::hold(occasion.cookie, &held) {
         connection::give_back(account_id, choice.id);

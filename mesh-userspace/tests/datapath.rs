@@ -59,14 +59,14 @@ fn a_second_agent_adopts_the_maps_and_replaces_the_programs_behind_the_same_link
     let first = datapath::load(&place.pins, &SMALL).unwrap();
     datapath::attach(&first, &cgroup).unwrap();
     let connections = first.map("CONNECTIONS").unwrap();
-    bpf::update(connections.as_fd(), &7_u64.to_ne_bytes(), &[1; 64], bpf::NO_EXIST).unwrap();
+    bpf::update(connections.as_fd(), &7_u64.to_ne_bytes(), &[1; 56], bpf::NO_EXIST).unwrap();
     let before: Vec<_> = HOOKS.iter().map(|hook| datapath::attached(&place.pins, hook).unwrap().unwrap()).collect();
     drop(first);
 
     let second = datapath::load(&place.pins, &SMALL).unwrap();
     assert!(second.adopted);
     datapath::attach(&second, &cgroup).unwrap();
-    let (keys, _) = bpf::read_all(second.map("CONNECTIONS").unwrap().as_fd(), 8, 64).unwrap();
+    let (keys, _) = bpf::read_all(second.map("CONNECTIONS").unwrap().as_fd(), 8, 56).unwrap();
     assert_eq!(keys, 7_u64.to_ne_bytes());
     for (hook, before) in HOOKS.iter().zip(before) {
         let after = datapath::attached(&place.pins, hook).unwrap().unwrap();
@@ -112,7 +112,7 @@ fn a_former_layout_directs_nothing_more_and_goes_with_its_last_connection() {
     let former = datapath::load(&place.pins, &SMALL).unwrap();
     datapath::attach(&former, &cgroup).unwrap();
     let connections = former.map("CONNECTIONS").unwrap();
-    bpf::update(connections.as_fd(), &9_u64.to_ne_bytes(), &[0; 64], bpf::NO_EXIST).unwrap();
+    bpf::update(connections.as_fd(), &9_u64.to_ne_bytes(), &[0; 56], bpf::NO_EXIST).unwrap();
     drop(former);
     let old = place.pins.root().join("v0");
     fs::rename(place.pins.layout(), &old).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::tables::{BackendId, FrontendKey, ServiceId};
 
-/// Value of `CONNECTIONS`, keyed by socket cookie: what close must give back, and what `getpeername` shows. 64 bytes.
+/// Value of `CONNECTIONS`, keyed by socket cookie: what close must give back, and what `getpeername` shows. 56 bytes.
 ///
 /// An entry stands for exactly one slot on its account and one on its backend. Whoever deletes the entry gives both
 /// back; a delete succeeds once, so a slot is given back once.
@@ -19,15 +19,13 @@ pub struct Connection {
     pub backend: BackendId,
     /// The client's network namespace (`SO_NETNS_COOKIE`).
     pub netns: u64,
-    /// When connect() was called, nanoseconds of the monotonic clock.
+    /// When connect() was called, nanoseconds of the monotonic clock, some milliseconds coarse.
     pub opened_at: u64,
     /// Bits: [`CONFIRMED`].
     pub flags: u64,
-    /// Zero.
-    pub _reserved: u64,
 }
 
 /// The kernel went on to send a SYN: the connect did not fail on this host (no route, no port). TCP only.
 pub const CONFIRMED: u64 = 1;
 
-const _: () = assert!(size_of::<Connection>() == 64 && align_of::<Connection>() == 8);
+const _: () = assert!(size_of::<Connection>() == 56 && align_of::<Connection>() == 8);

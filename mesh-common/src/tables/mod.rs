@@ -53,7 +53,7 @@ pub mod sizes {
     /// Backends of all services together.
     pub const BACKENDS: u32 = 262_144;
     /// Sockets connected through a Service at one time on this node.
-    pub const CONNECTIONS: u32 = 262_144;
+    pub const CONNECTIONS: u32 = 131_072;
     /// Flows of UDP sockets that are not connected.
     pub const FLOWS: u32 = 65_536;
     /// Bytes of the event ring; a power of two and a multiple of the page size.

@@ -6,16 +6,20 @@ use crate::atomic::Atomic64;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Settings {
-    /// One choice in this many becomes an event; 0 for none. Rounded up to a power of two by the agent: a mask here.
-    pub sample_mask: Atomic64,
-    /// Whether choices are sampled at all (1) or not (0).
-    pub sample_choices: Atomic64,
+    /// A choice becomes an event when none of these bits is among its 32 random ones: 0 for each choice, 2^n - 1 for one
+    /// in 2^n. [`Settings::NO_CHOICES`] for none; refusals always become events.
+    pub unsampled: Atomic64,
     /// Nanoseconds that one event costs of each processor's budget; a budget holds one second. 0 for no events at all.
     pub event_cost: Atomic64,
     /// Events not written because the budget was spent or the ring full. Written by: programs.
     pub events_lost: Atomic64,
     /// Zero.
-    pub _reserved: [u64; 4],
+    pub _reserved: [u64; 5],
+}
+
+impl Settings {
+    /// In `unsampled`: no choice becomes an event.
+    pub const NO_CHOICES: u64 = 1 << 32;
 }
 
 const _: () = assert!(size_of::<Settings>() == 64);
