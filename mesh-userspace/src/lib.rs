@@ -9,5 +9,6 @@
 
 pub mod bpf;
 pub mod datapath;
+pub mod drain;
 pub mod model;
 pub mod plan;
