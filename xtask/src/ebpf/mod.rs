@@ -4,6 +4,8 @@ mod build;
 mod object;
 mod programs;
 
+pub use build::cargo;
+
 use crate::setup;
 use crate::toolchain::Toolchain;
 use crate::workspace;
@@ -53,6 +55,15 @@ pub fn run(toolchain: &Toolchain, release: bool, then: Then) -> Result<bool> {
     write(&committed, &object)?;
     println!("build-ebpf: {COMMITTED} is now what the source gives: commit it");
     Ok(true)
+}
+
+/// Brings the object that `mesh` embeds up to date with the sources, where this compiler gives the committed bytes.
+pub fn prepare(toolchain: &Toolchain) -> Result<()> {
+    if toolchain.rustc.is_pinned() {
+        return run(toolchain, false, Then::Update).map(drop);
+    }
+    println!("build-ebpf: {}; the committed object is used", setup::another_compiler(&toolchain.rustc));
+    Ok(())
 }
 
 /// A path of this machine that was left in the object.

@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: finds what is missing and installs it.
 
+mod components;
 mod linker;
 mod packages;
 mod rust_src;
@@ -53,6 +54,10 @@ pub fn run(mode: Mode) -> Result<Option<Toolchain>> {
         packages::install(&missing)?;
     }
     say(packages::item());
+    if mode == Mode::Install {
+        components::ensure();
+    }
+    say(components::item());
 
     let toolchain = match linker::ensure().and_then(|()| rust_src::ensure(&rustc, mode)) {
         Ok(()) => toolchain::find()?,
@@ -72,7 +77,7 @@ pub fn run(mode: Mode) -> Result<Option<Toolchain>> {
 
 /// Reports, and fails when anything is missing.
 fn check(rustc: &Rustc) -> Result<()> {
-    let items = [packages::item(), linker::item(), rust_src::item(rustc)];
+    let items = [packages::item(), components::item(), linker::item(), rust_src::item(rustc)];
     items.iter().for_each(Item::say);
     if !rustc.is_pinned() {
         println!("setup: {}", another_compiler(rustc));
