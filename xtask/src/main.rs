@@ -30,7 +30,7 @@ enum Verb {
     /// Find what this machine lacks, and install it
     ///
     /// System packages through apt-get, bpf-linker through cargo, and the sources of core (rust-src) of exactly rustc's
-    /// version: from rustup, from the archive that MESH_RUST_SRC_ARCHIVE names (machines without a network), or from
+    /// version: from rustup, from the archive that `MESH_RUST_SRC_ARCHIVE` names (machines without a network), or from
     /// Debian. Without rust-src the committed object serves; in CI (CI=true) that is an error.
     Setup {
         /// Only report; fail when something is missing
@@ -65,7 +65,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Build optimised, and measure: connect() to a Service against connect() to the pod
+    /// Build optimised, and measure connections to a Service against connections to the pod
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of the measurements

@@ -53,8 +53,9 @@ impl Tally {
 
     /// What failed, a line each, and the totals, alone on the last line.
     pub fn summary(&self) -> String {
-        let failures: String = self.failures.iter().map(|name| format!("FAILED: {name}\n")).collect();
-        format!("{failures}{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        let mut lines: Vec<_> = self.failures.iter().map(|name| format!("FAILED: {name}")).collect();
+        lines.push(format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped));
+        lines.join("\n")
     }
 }
 

@@ -32,13 +32,13 @@ pub fn run(options: &Options) -> Result<()> {
     let mut tally = Tally::default();
 
     if let Some(toolchain) = toolchain.as_ref() {
-        check(&mut tally, ebpf::COMMITTED, object(toolchain));
+        check(&mut tally, ebpf::COMMITTED, &object(toolchain));
     }
     build(options)?;
     tests(options, &mut tally)?;
     if options.filter.is_empty() {
         for (name, outcome) in lint::run(toolchain.as_ref()) {
-            check(&mut tally, name, outcome);
+            check(&mut tally, name, &outcome);
         }
     }
 
@@ -59,8 +59,8 @@ fn object(toolchain: &Toolchain) -> Result<()> {
     ebpf::prepare(toolchain)
 }
 
-fn check(tally: &mut Tally, name: &str, outcome: Result<()>) {
-    match &outcome {
+fn check(tally: &mut Tally, name: &str, outcome: &Result<()>) {
+    match outcome {
         Ok(()) => println!("check {name} ... ok"),
         Err(error) => println!("check {name} ... FAILED: {error:#}"),
     }

@@ -16,14 +16,14 @@ pub fn table(object: &[u8]) -> Result<String> {
         let Some(section) = symbol.section.map(|id| elf.sections.get(id)) else { continue };
         if section.sh_flags & u64::from(SHF_EXECINSTR) != 0 {
             let section = String::from_utf8_lossy(section.name.as_slice());
-            let name = String::from_utf8_lossy(symbol.name.as_slice()).into_owned();
+            let name = format!("{:#}", rustc_demangle::demangle(&String::from_utf8_lossy(symbol.name.as_slice())));
             rows.push((section == SHARED, kind(&section), name, symbol.st_size));
         }
     }
     rows.sort();
-    let mut text = format!("{:<24} {:<24} {:>8} {:>13}\n", "PROGRAM", "TYPE", "BYTES", "INSTRUCTIONS");
+    let mut text = format!("{:<24} {:<30} {:>8} {:>13}\n", "PROGRAM", "TYPE", "BYTES", "INSTRUCTIONS");
     for (_, kind, name, size) in &rows {
-        writeln!(text, "{name:<24} {kind:<24} {size:>8} {:>13}", size / INSTRUCTION)?;
+        writeln!(text, "{name:<24} {kind:<30} {size:>8} {:>13}", size / INSTRUCTION)?;
     }
     let programs = rows.iter().filter(|(shared, ..)| !shared).count();
     let size: u64 = rows.iter().map(|(.., size)| size).sum();
