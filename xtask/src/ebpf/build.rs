@@ -3,6 +3,7 @@
 use crate::toolchain::Toolchain;
 use crate::{process, workspace};
 use anyhow::{Context, Result, ensure};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -30,9 +31,9 @@ pub fn build(toolchain: &Toolchain, afresh: bool) -> Result<PathBuf> {
 
 /// A cargo command over the programs, on their target: `build` or `clippy`.
 pub fn cargo(toolchain: &Toolchain, verb: &str) -> Result<Command> {
-    let linker = toolchain.linker.parent().context("a program has a folder")?;
+    let folder = linker_alone(toolchain)?;
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([linker.to_path_buf()].into_iter().chain(env::split_paths(&path)))?;
+    let path = env::join_paths([folder].into_iter().chain(env::split_paths(&path)))?;
     let mut command = process::cargo();
     command
         .args([verb, "--package", PACKAGE, "--profile", "ebpf", "--target", TARGET, "-Z", "build-std=core"])
@@ -44,6 +45,20 @@ pub fn cargo(toolchain: &Toolchain, verb: &str) -> Result<Command> {
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(toolchain)?.join("\x1f"))
         .env("PATH", path);
     Ok(command)
+}
+
+/// A folder with the linker and nothing else, for the front of `PATH`: cargo's own folder may hold another rustc.
+fn linker_alone(toolchain: &Toolchain) -> Result<PathBuf> {
+    let folder = workspace::target().join("ebpf/bin");
+    let link = folder.join("bpf-linker");
+    if fs::read_link(&link).ok().as_ref() != Some(&toolchain.linker) {
+        fs::create_dir_all(&folder)?;
+        if link.is_symlink() {
+            fs::remove_file(&link)?;
+        }
+        symlink(&toolchain.linker, &link).with_context(|| format!("link {}", link.display()))?;
+    }
+    Ok(folder)
 }
 
 /// The compiler's flags; the profile `ebpf` in `Cargo.toml` has the rest.

@@ -30,7 +30,7 @@ pub fn run(toolchain: &Toolchain, release: bool, then: Then) -> Result<bool> {
     let linked = build::build(toolchain, release)?;
     let object = object::strip(&fs::read(&linked).with_context(|| format!("read {}", linked.display()))?)
         .with_context(|| format!("strip {}", linked.display()))?;
-    if let Some(private) = private_path(&object) {
+    if let Some(private) = private_path(&object, toolchain) {
         bail!("the object holds a path of this machine, {private}: remap it in xtask/src/ebpf/build.rs");
     }
     print!("{}", programs::table(&object)?);
@@ -67,8 +67,9 @@ pub fn prepare(toolchain: &Toolchain) -> Result<()> {
 }
 
 /// A path of this machine that was left in the object.
-fn private_path(object: &[u8]) -> Option<String> {
-    let private = [workspace::root(), workspace::cargo_home(), workspace::target()];
+fn private_path(object: &[u8], toolchain: &Toolchain) -> Option<String> {
+    let sysroot = toolchain.rustc.sysroot.clone();
+    let private = [workspace::root(), workspace::cargo_home(), workspace::target(), sysroot];
     private
         .iter()
         .map(|path| path.display().to_string())
