@@ -49,7 +49,7 @@ pub fn ensure(rustc: &Rustc, mode: Mode) -> Result<()> {
                 println!("setup: rust-src {} is installed ({name})", rustc.release);
                 return Ok(());
             }
-            Ok(()) => println!("setup: {name}: no library/core in what it gave"),
+            Ok(()) => println!("setup: {name}: incomplete, library/core or library/Cargo.lock is not in it"),
             Err(reason) => println!("setup: {name}: {reason:#}"),
         }
     }
@@ -68,8 +68,10 @@ fn attempt(rustc: &Rustc) -> String {
     format!("{} {}", rustc.release, env::var(ARCHIVE).unwrap_or_default())
 }
 
-fn from_rustup(_: &Rustc) -> Result<()> {
+fn from_rustup(rustc: &Rustc) -> Result<()> {
     let rustup = process::find("rustup").context("rustup is not on PATH")?;
+    let its_rustc = process::output(Command::new(&rustup).args(["which", "rustc"]))?;
+    ensure!(Path::new(&its_rustc).starts_with(&rustc.sysroot), "{} is not its compiler", rustc.sysroot.display());
     process::run_within(RUSTUP_LIMIT, Command::new(rustup).args(["component", "add", "rust-src"]))
 }
 
