@@ -48,8 +48,8 @@ fn build(program: Program, only_text: bool) -> Result<()> {
         ebpf::prepare(&toolchain)?;
     }
     let mut cargo = process::cargo();
-    cargo.args(["build", "--package", "mesh-userspace", "--package", "mesh-tests"]);
-    cargo.args(["--bin", "mesh", "--bin", program.binary]);
+    // Every binary: the lab's clients and servers are binaries too.
+    cargo.args(["build", "--package", "mesh-userspace", "--package", "mesh-tests", "--bins"]);
     if program.optimised {
         cargo.arg("--release");
     }
