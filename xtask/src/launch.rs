@@ -2,6 +2,7 @@
 
 use crate::{ebpf, process, setup, workspace};
 use anyhow::{Context, Result, bail};
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -23,7 +24,7 @@ pub const LAB: Program = Program { binary: "mesh-lab", optimised: false };
 pub const BENCH: Program = Program { binary: "mesh-bench", optimised: true };
 
 /// Sets up, builds, and replaces this process by the program.
-pub fn run(program: Program, arguments: &[OsString]) -> Result<()> {
+pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
     let folder = workspace::target().join(if program.optimised { "release" } else { "debug" });
     let is = |names: &[&str]| arguments.iter().any(|argument| names.iter().any(|name| argument == *name));
     let help = is(&["--help", "-h", "help"]);

@@ -16,8 +16,19 @@ pub fn run(toolchain: Option<&Toolchain>) -> Vec<Outcome> {
     outcomes
 }
 
+/// Says how a check went.
+pub fn say(name: &str, outcome: &Result<()>) {
+    match outcome {
+        Ok(()) => println!("check {name} ... ok"),
+        Err(error) => println!("check {name} ... FAILED: {error:#}"),
+    }
+}
+
 /// The outcomes as one: an error that names each lint that failed.
 pub fn verdict(outcomes: Vec<Outcome>) -> Result<()> {
+    for (name, outcome) in &outcomes {
+        say(name, outcome);
+    }
     let failed: Vec<_> = outcomes.into_iter().filter_map(|(name, outcome)| outcome.is_err().then_some(name)).collect();
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())

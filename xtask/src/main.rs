@@ -76,7 +76,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     match run(&Arguments::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -84,17 +84,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(verb: &Verb) -> Result<()> {
+fn run(verb: &Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Setup { check } => setup::run(if *check { setup::Mode::Check } else { setup::Mode::Install }).map(drop),
+        Verb::Setup { check } => {
+            setup::run(if *check { setup::Mode::Check } else { setup::Mode::Install })?;
+        }
         Verb::BuildEbpf { release, check } => {
             let Some(toolchain) = setup::run(setup::Mode::Needed)? else { bail!("the programs cannot be built here") };
             let then = if *check { ebpf::Then::Compare } else { ebpf::Then::Update };
-            ebpf::run(&toolchain, *release, then).map(drop)
+            ebpf::run(&toolchain, *release, then)?;
         }
-        Verb::Lint => lint::verdict(lint::run(setup::run(setup::Mode::Needed)?.as_ref())),
-        Verb::Test(options) => test::run(options),
-        Verb::Lab { arguments } => launch::run(launch::LAB, arguments),
-        Verb::Bench { arguments } => launch::run(launch::BENCH, arguments),
+        Verb::Lint => lint::verdict(lint::run(setup::run(setup::Mode::Needed)?.as_ref()))?,
+        Verb::Test(options) => return test::run(options),
+        Verb::Lab { arguments } => match launch::run(launch::LAB, arguments)? {},
+        Verb::Bench { arguments } => match launch::run(launch::BENCH, arguments)? {},
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -13,30 +13,36 @@ pub fn cargo() -> Command {
     command
 }
 
+/// A command as one would type it, without the variables that are set for it.
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs a command with its output on the terminal.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    let status = command.status().with_context(|| format!("start {}", line(command)))?;
     if !status.success() {
-        bail!("{command:?} failed: {status}");
+        bail!("{} failed: {status}", line(command));
     }
     Ok(())
 }
 
 /// Runs a command with its output on the terminal, and ends it when `limit` has passed.
 pub fn run_within(limit: Duration, command: &mut Command) -> Result<()> {
-    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("start {command:?}"))?;
+    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("start {}", line(command)))?;
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
             if !status.success() {
-                bail!("{command:?} failed: {status}");
+                bail!("{} failed: {status}", line(command));
             }
             return Ok(());
         }
         if Instant::now() >= deadline {
             child.kill()?;
             child.wait()?;
-            bail!("{command:?} did not end within {} s", limit.as_secs());
+            bail!("{} did not end within {} s", line(command), limit.as_secs());
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -44,11 +50,14 @@ pub fn run_within(limit: Duration, command: &mut Command) -> Result<()> {
 
 /// Runs a command and returns what it wrote to stdout, without the end of the last line.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.stderr(Stdio::piped()).output().with_context(|| format!("start {command:?}"))?;
+    let output = command.stderr(Stdio::piped()).output().with_context(|| format!("start {}", line(command)))?;
     if !output.status.success() {
-        bail!("{command:?} failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
+        bail!("{} failed: {}\n{}", line(command), output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }
-    Ok(String::from_utf8(output.stdout).with_context(|| format!("read {command:?}"))?.trim_end().to_owned())
+    Ok(String::from_utf8(output.stdout)
+        .with_context(|| format!("read what {} wrote", line(command)))?
+        .trim_end()
+        .to_owned())
 }
 
 /// Where a program is on `PATH`.

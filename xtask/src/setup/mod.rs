@@ -78,7 +78,9 @@ pub fn run(mode: Mode) -> Result<Option<Toolchain>> {
 /// Reports, and fails when anything is missing.
 fn check(rustc: &Rustc) -> Result<()> {
     let items = [packages::item(), components::item(), linker::item(), rust_src::item(rustc)];
-    items.iter().for_each(Item::say);
+    for item in &items {
+        item.say();
+    }
     if !rustc.is_pinned() {
         println!("setup: {}", another_compiler(rustc));
     }
