@@ -164,7 +164,7 @@ impl SockOps {
     #[inline(always)]
     pub fn call_back_on(&self, flags: u32) {
         // It fails only for a request socket or a socket that is not full, which none of ours is here.
-        let _ = self.0.set_cb_flags(flags as i32);
+        let _ = self.0.set_cb_flags(flags.cast_signed());
     }
 
     /// The peer's address; IPv4 is v4-mapped.

@@ -22,6 +22,7 @@ const ECONNREFUSED: i32 = 111;
 /// Rewrites the destination, or refuses with ECONNREFUSED: the one errno that every client takes for "not now, not
 /// here" (EAGAIN makes asyncio believe that it is connected; 0 alone would read as EPERM).
 #[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "a verdict is acted on once")]
 pub fn act<const V6: bool>(socket: &SockAddr<V6>, verdict: Verdict) -> i32 {
     match verdict {
         Verdict::Pass => PROCEED,

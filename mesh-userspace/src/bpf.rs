@@ -1,5 +1,6 @@
 //! The `bpf()` calls that aya 0.14 lacks: batches, map and link facts, replacing the program behind a link.
 
+#![expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
 #![expect(unsafe_code, reason = "system calls on file descriptors and buffers that are borrowed for the call")]
 
 use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info};

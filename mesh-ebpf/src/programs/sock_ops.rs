@@ -8,6 +8,7 @@ use aya_ebpf::bindings::{
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 
+#[expect(clippy::collapsible_match, reason = "confirming has an effect, and a guard should have none")]
 #[sock_ops]
 pub fn sock_ops(context: SockOpsContext) -> u32 {
     let socket = SockOps::new(context);
@@ -17,10 +18,8 @@ pub fn sock_ops(context: SockOpsContext) -> u32 {
                 socket.call_back_on(BPF_SOCK_OPS_STATE_CB_FLAG);
             }
         }
-        BPF_SOCK_OPS_STATE_CB => {
-            if socket.new_state() == BPF_TCP_CLOSE {
-                connection::release(socket.cookie());
-            }
+        BPF_SOCK_OPS_STATE_CB if socket.new_state() == BPF_TCP_CLOSE => {
+            connection::release(socket.cookie());
         }
         _ => {}
     }

@@ -1,6 +1,10 @@
 //! Every hook: the program, and where it attaches. To add one: its file in `mesh-ebpf/src/programs`, its row here.
 
-use aya_obj::generated::bpf_attach_type::{self, *};
+use aya_obj::generated::bpf_attach_type::{
+    self, BPF_CGROUP_INET_SOCK_RELEASE, BPF_CGROUP_INET4_CONNECT, BPF_CGROUP_INET4_GETPEERNAME,
+    BPF_CGROUP_INET6_CONNECT, BPF_CGROUP_INET6_GETPEERNAME, BPF_CGROUP_SOCK_OPS, BPF_CGROUP_UDP4_RECVMSG,
+    BPF_CGROUP_UDP4_SENDMSG, BPF_CGROUP_UDP6_RECVMSG, BPF_CGROUP_UDP6_SENDMSG,
+};
 
 /// What a hook is for, which is the order in which hooks are attached and the reverse of that in which they go: what
 /// gives back is in force before what takes.
