@@ -35,6 +35,7 @@
 //! another build of the agent.
 
 pub mod client;
+pub mod control_plane;
 pub mod echo;
 pub mod limits;
 pub mod manifest;
