@@ -1,0 +1,173 @@
+//! The agent of a world: the real program, started, killed, and asked.
+
+use super::cgroup::Cgroup;
+use super::home::Home;
+use super::netns::Netns;
+use super::pod::command_inside;
+use super::process::Process;
+use crate::programs;
+use crate::wait::wait_for;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, setsid};
+use serde_json::Value;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The node's name, as the manifests' endpoints have it.
+pub const NODE_NAME: &str = "node-1";
+
+/// `mesh agent` of one world. It runs in the node's network namespace, in a cgroup that its programs do not cover.
+#[derive(Debug)]
+pub struct Agent {
+    node: Netns,
+    cgroup: Cgroup,
+    covered: PathBuf,
+    pins: PathBuf,
+    socket: PathBuf,
+    manifests: PathBuf,
+    log: PathBuf,
+    running: Mutex<Option<Process>>,
+}
+
+impl Agent {
+    pub(super) fn new(home: &Home, node: Netns, cgroup: Cgroup, covered: PathBuf) -> Self {
+        Self {
+            node,
+            cgroup,
+            covered,
+            pins: home.pins(),
+            socket: home.path("mesh.sock"),
+            manifests: home.path("manifests"),
+            log: home.path("logs").join("agent.log"),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Starts it and waits until it serves what the manifests say.
+    pub fn start(&self) -> Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts it, with further arguments if there are any, and waits for nothing.
+    pub fn spawn_with(&self, arguments: &[&str]) -> Result<()> {
+        let mut running = self.running();
+        ensure!(running.as_mut().is_none_or(|process| process.ended().is_some()), "the agent is running");
+        let mut command = command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?;
+        command.args(["agent", "--node-name", NODE_NAME]).arg("--manifests").arg(&self.manifests);
+        command.arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
+        command.arg("--socket").arg(&self.socket).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        // SAFETY: setsid is a plain system call.
+        unsafe { command.pre_exec(|| Ok(setsid().map(|_| ())?)) };
+        *running = Some(Process::start("mesh agent", &mut command, self.log.clone())?);
+        Ok(())
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn spawn(&self) -> Result<()> {
+        self.spawn_with(&[])
+    }
+
+    /// Waits until this agent answers and everything that the manifests say is in the maps.
+    pub fn wait_ready(&self) -> Result<()> {
+        let pid = self.id()?.as_raw();
+        let ready = wait_for("the agent to be ready", || {
+            if let Some(status) = self.running().as_mut().and_then(Process::ended) {
+                return Ok(Err(anyhow!("it ended: {status}")));
+            }
+            let status = self.status().map_err(|error| format!("{error:#}"))?;
+            let synced = status["sources"].as_array().is_some_and(|all| all.iter().all(|s| s["synced"] == true));
+            let waiting = status["services"]["waiting"].as_u64();
+            // The socket may still be that of an agent that was killed a moment ago.
+            if status["pid"] == pid && synced && waiting == Some(0) { Ok(Ok(())) } else { Err(status.to_string()) }
+        });
+        ready.and_then(|ended| ended).with_context(|| format!("the agent said:\n{}", self.log()))
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(&self) -> Result<()> {
+        self.running().as_mut().context("the agent is not running")?.kill();
+        *self.running() = None;
+        Ok(())
+    }
+
+    /// Ends it with SIGTERM, which leaves the data path in place, and returns how it ended.
+    pub fn stop(&self) -> Result<ExitStatus> {
+        let mut process = self.running().take().context("the agent is not running")?;
+        process.signal(Signal::SIGTERM)?;
+        process.wait()
+    }
+
+    /// SIGKILL, and a new one over its pins.
+    pub fn restart(&self) -> Result<()> {
+        self.kill()?;
+        self.start()
+    }
+
+    /// Takes the data path away: `mesh unload`.
+    pub fn unload(&self) -> Result<()> {
+        let mut command = Command::new(programs::find("mesh")?);
+        command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
+        let output = command.output().context("run mesh unload")?;
+        ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// `mesh <arguments> --socket <this agent's> -o json`, parsed.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.command(arguments)?;
+        let output = command.args(["-o", "json"]).output().context("run mesh")?;
+        // The exit code says how healthy the answer is; an answer it is all the same.
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            let complained = String::from_utf8_lossy(&output.stderr);
+            format!("{command:?}: {}: {}", output.status, complained.trim())
+        })
+    }
+
+    /// `mesh <arguments> --socket <this agent's>`, not yet run.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(programs::find("mesh")?);
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        Ok(command)
+    }
+
+    /// `mesh status`.
+    pub fn status(&self) -> Result<Value> {
+        self.ask(&["status"])
+    }
+
+    /// The element of `mesh service list` that is this Service.
+    pub fn service(&self, namespace: &str, name: &str) -> Result<Value> {
+        let services = self.ask(&["service", "list", "-n", namespace])?;
+        let Value::Array(services) = services else { bail!("mesh service list is no list: {services}") };
+        let found = services.into_iter().find(|s| s["namespace"] == namespace && s["name"] == name);
+        found.with_context(|| format!("mesh service list has no {namespace}/{name}"))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Result<Pid> {
+        Ok(self.running().as_ref().context("the agent is not running")?.id())
+    }
+
+    /// What it wrote to stderr, all lives together.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The file of its API socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its directory of pins.
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Process>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
