@@ -10,3 +10,5 @@
 pub mod bpf;
 pub mod model;
 pub mod plan;
+pub mod source;
+pub mod state;
