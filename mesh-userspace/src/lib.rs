@@ -12,3 +12,5 @@ pub mod datapath;
 pub mod drain;
 pub mod model;
 pub mod plan;
+pub mod source;
+pub mod state;

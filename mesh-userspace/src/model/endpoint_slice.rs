@@ -34,7 +34,7 @@ pub struct EndpointPort {
 /// An endpoint with what decides whether it is eligible.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Endpoint {
-    /// Its addresses, at least one; Kubernetes uses the first (the others are never set by its controllers).
+    /// The first of its addresses: Kubernetes uses no other.
     pub address: IpAddr,
     /// `conditions.ready`; absent means true.
     pub ready: bool,

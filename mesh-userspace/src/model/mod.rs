@@ -7,6 +7,7 @@ mod endpoint_slice;
 mod finding;
 mod node;
 mod object;
+pub mod parse;
 mod policy;
 mod service;
 

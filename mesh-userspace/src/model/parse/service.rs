@@ -1,0 +1,252 @@
+//! A Service.
+
+use super::names::Names;
+use super::report::Report;
+use super::{Parsed, address, metadata};
+use crate::model::{
+    Drain, Finding, InternalTrafficPolicy, Kind, Service, ServiceKey, ServicePort, TrafficDistribution,
+};
+use k8s_openapi::api::core::v1 as core;
+use std::net::IpAddr;
+
+const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+const OURS: &str = "mesh.dev/";
+const DRAIN: &str = "mesh.dev/drain";
+
+pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<Service>, Vec<Finding>> {
+    let named = metadata::named(names, Kind::Service, &object.metadata)?;
+    let key = ServiceKey { namespace: named.namespace.clone(), name: named.name.clone() };
+    let mut report = Report::new(named);
+    let none = core::ServiceSpec::default();
+    let spec = object.spec.as_ref().unwrap_or_else(|| {
+        report.reject("spec", "it has no spec", "write its ports and clusterIP under spec");
+        &none
+    });
+
+    let ignored = left_alone(object, spec);
+    let (cluster_ips, ports) = if ignored.is_some() {
+        (Vec::new(), Vec::new())
+    } else {
+        unsupported(&mut report, object, spec);
+        (cluster_ips(&mut report, spec), ports(names, &mut report, spec))
+    };
+    let service = Service {
+        key,
+        cluster_ips,
+        ports,
+        internal_traffic_policy: internal_traffic_policy(&mut report, spec),
+        traffic_distribution: traffic_distribution(&mut report, spec),
+        ignored,
+        created: metadata::created(&object.metadata),
+        drain: annotations(&mut report, object),
+    };
+    report.finish(service)
+}
+
+/// SEMANTICS 18.
+fn left_alone(object: &core::Service, spec: &core::ServiceSpec) -> Option<&'static str> {
+    if metadata::label(&object.metadata, PROXY_NAME).is_some() {
+        Some("labelled service.kubernetes.io/service-proxy-name: another proxy serves it")
+    } else if spec.type_.as_deref() == Some("ExternalName") {
+        Some("type ExternalName: DNS answers for it")
+    } else if first_ip(spec) == Some("None") {
+        Some("clusterIP None: headless, clients dial its endpoints")
+    } else {
+        None
+    }
+}
+
+fn first_ip(spec: &core::ServiceSpec) -> Option<&str> {
+    let listed = spec.cluster_ips.as_ref().and_then(|ips| ips.first());
+    spec.cluster_ip.as_ref().or(listed).map(String::as_str)
+}
+
+fn cluster_ips(report: &mut Report, spec: &core::ServiceSpec) -> Vec<IpAddr> {
+    let single = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty());
+    let listed = spec.cluster_ips.as_deref().unwrap_or_default();
+    if let (Some(single), Some(first)) = (single, listed.first())
+        && single != first
+    {
+        report.reject(
+            "spec.clusterIPs[0]",
+            format!("{first} is not spec.clusterIP, {single}"),
+            "write the same address in both",
+        );
+    }
+    let texts: Vec<(String, &str)> = if listed.is_empty() {
+        single.map(|ip| ("spec.clusterIP".to_owned(), ip)).into_iter().collect()
+    } else {
+        listed.iter().enumerate().map(|(i, ip)| (format!("spec.clusterIPs[{i}]"), ip.as_str())).collect()
+    };
+    if texts.is_empty() {
+        report.unresolved(
+            "spec.clusterIP",
+            "it has no ClusterIP, so there is nothing to serve",
+            "give it an address of the service range; mesh does not allocate one",
+        );
+    }
+    let mut ips = Vec::<IpAddr>::with_capacity(texts.len());
+    for (field, text) in texts {
+        match address::service(text) {
+            Ok(ip) if ips.iter().any(|other| other.is_ipv4() == ip.is_ipv4()) => {
+                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                report.reject(
+                    field,
+                    format!("{text} is a second {family} address"),
+                    "keep at most one address of each family",
+                );
+            }
+            Ok(ip) => ips.push(ip),
+            Err(why) => report.reject(
+                field,
+                format!("{text:?} {}", why.0),
+                "write an IPv4 or IPv6 address of the service range, or None",
+            ),
+        }
+    }
+    ips
+}
+
+fn ports(names: &mut Names, report: &mut Report, spec: &core::ServiceSpec) -> Vec<ServicePort> {
+    let listed = spec.ports.as_deref().unwrap_or_default();
+    if listed.is_empty() {
+        report.reject("spec.ports", "it lists no port", "list at least one port");
+    }
+    let mut ports = Vec::<ServicePort>::with_capacity(listed.len());
+    for (i, item) in listed.iter().enumerate() {
+        let name = item.name.as_deref().unwrap_or_default();
+        if name.is_empty() && listed.len() > 1 {
+            report.reject(
+                format!("spec.ports[{i}].name"),
+                "a port without a name beside others",
+                "name every port of a Service that has more than one",
+            );
+        } else if let Some(other) = listed[..i].iter().position(|other| other.name.as_deref() == Some(name)) {
+            report.reject(
+                format!("spec.ports[{i}].name"),
+                format!("{name:?} is the name of spec.ports[{other}], too"),
+                "give each port its own name",
+            );
+        }
+        let Some(port) = address::port(item.port) else {
+            report.reject(format!("spec.ports[{i}].port"), format!("{} is no port", item.port), address::PORT_ACTION);
+            continue;
+        };
+        let protocol = match address::protocol(item.protocol.as_deref()) {
+            Ok(Some(protocol)) => protocol,
+            Ok(None) => {
+                report.unsupported(
+                    format!("spec.ports[{i}].protocol"),
+                    "SCTP is not served yet",
+                    "expect connections to this port to be left alone",
+                );
+                continue;
+            }
+            Err(()) => {
+                report.reject(
+                    format!("spec.ports[{i}].protocol"),
+                    format!("{:?} is no protocol", item.protocol.as_deref().unwrap_or_default()),
+                    address::PROTOCOL_ACTION,
+                );
+                continue;
+            }
+        };
+        if ports.iter().any(|other| (other.port, other.protocol) == (port, protocol)) {
+            report.reject(
+                format!("spec.ports[{i}].port"),
+                format!("{port}/{protocol} is listed twice"),
+                "list each port and protocol once",
+            );
+        }
+        ports.push(ServicePort { name: names.share(name), protocol, port });
+    }
+    ports
+}
+
+fn internal_traffic_policy(report: &mut Report, spec: &core::ServiceSpec) -> InternalTrafficPolicy {
+    match spec.internal_traffic_policy.as_deref() {
+        None | Some("" | "Cluster") => InternalTrafficPolicy::Cluster,
+        Some("Local") => InternalTrafficPolicy::Local,
+        Some(other) => {
+            report.reject(
+                "spec.internalTrafficPolicy",
+                format!("{other:?} is no internal traffic policy"),
+                "write Cluster or Local",
+            );
+            InternalTrafficPolicy::Cluster
+        }
+    }
+}
+
+fn traffic_distribution(report: &mut Report, spec: &core::ServiceSpec) -> TrafficDistribution {
+    match spec.traffic_distribution.as_deref() {
+        None | Some("") => TrafficDistribution::None,
+        Some("PreferSameZone" | "PreferClose") => TrafficDistribution::PreferSameZone,
+        Some("PreferSameNode") => TrafficDistribution::PreferSameNode,
+        Some(other) => {
+            report.unsupported(
+                "spec.trafficDistribution",
+                format!("{other:?} is not a distribution that mesh knows"),
+                "write PreferSameZone or PreferSameNode, or leave it out",
+            );
+            TrafficDistribution::None
+        }
+    }
+}
+
+fn annotations(report: &mut Report, object: &core::Service) -> Drain {
+    let mut drain = Drain::default();
+    for (name, value) in object.metadata.annotations.iter().flatten().filter(|(name, _)| name.starts_with(OURS)) {
+        let field = format!("metadata.annotations[{name}]");
+        match (name.as_str(), value.as_str()) {
+            (DRAIN, "Keep") => drain = Drain::Keep,
+            (DRAIN, "End") => drain = Drain::End,
+            (DRAIN, other) => report.reject(field, format!("{other:?} is no way to drain"), "write Keep or End"),
+            _ => report.unsupported(field, "mesh knows no such annotation", format!("write {DRAIN}, or remove it")),
+        }
+    }
+    drain
+}
+
+/// What Kubernetes has and mesh does not serve: reported, never ignored in silence (SEMANTICS 33).
+fn unsupported(report: &mut Report, object: &core::Service, spec: &core::ServiceSpec) {
+    match spec.type_.as_deref() {
+        None | Some("" | "ClusterIP") => {}
+        Some(served @ ("NodePort" | "LoadBalancer")) => report.unsupported(
+            "spec.type",
+            format!("{served} is not served yet; its ClusterIP is"),
+            "reach it by its ClusterIP, or keep another proxy for its other addresses",
+        ),
+        Some(other) => report.reject(
+            "spec.type",
+            format!("{other:?} is no type of Service"),
+            "write ClusterIP, NodePort, LoadBalancer or ExternalName",
+        ),
+    }
+    if spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
+        report.unsupported(
+            "spec.externalIPs",
+            "external addresses are off: who may write them may take any traffic (CVE-2020-8554)",
+            "reach it by its ClusterIP",
+        );
+    }
+    match spec.session_affinity.as_deref() {
+        None | Some("" | "None") => {}
+        Some("ClientIP") => report.unsupported(
+            "spec.sessionAffinity",
+            "ClientIP is not served yet; each connection is balanced by itself",
+            "write None, or expect a client's connections on several endpoints",
+        ),
+        Some(other) => {
+            report.reject("spec.sessionAffinity", format!("{other:?} is no affinity"), "write None or ClientIP");
+        }
+    }
+    let ingress = object.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    if ingress.is_some_and(|ingress| ingress.iter().any(|point| point.ip.is_some())) {
+        report.unsupported(
+            "status.loadBalancer.ingress",
+            "load balancer addresses are not served on the node yet",
+            "expect connections to them to leave the node",
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! What a Service and its slices become.
+
+use super::*;
+use crate::model::{Drain, EndpointPort, InternalTrafficPolicy, Limits, ServiceKey, TrafficDistribution};
+use mesh_common::address::Protocol;
+use mesh_common::select::Algorithm;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const HERE: Here<'_> = Here { node: "node-1", zone: "" };
+
+fn service(ports: &[(&str, Protocol, u16)]) -> Service {
+    let port = |&(name, protocol, port): &(&str, Protocol, u16)| ServicePort { name: name.into(), protocol, port };
+    Service {
+        key: ServiceKey::new("shop", "cart"),
+        cluster_ips: Vec::new(),
+        ports: ports.iter().map(port).collect(),
+        internal_traffic_policy: InternalTrafficPolicy::Cluster,
+        traffic_distribution: TrafficDistribution::None,
+        ignored: None,
+        created: "".into(),
+        drain: Drain::ByProtocol,
+    }
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint {
+        address: address.parse().unwrap(),
+        ready: true,
+        serving: true,
+        terminating: false,
+        node: "node-1".into(),
+        zone: "".into(),
+        pod: "".into(),
+        hints: None,
+    }
+}
+
+fn slice(name: &str, ports: &[(&str, Protocol, u16)], endpoints: Vec<Endpoint>) -> EndpointSlice {
+    let port = |&(name, protocol, port): &(&str, Protocol, u16)| EndpointPort { name: name.into(), protocol, port };
+    EndpointSlice {
+        name: name.into(),
+        service: ServiceKey::new("shop", "cart"),
+        v6: endpoints.first().is_some_and(|endpoint| endpoint.address.is_ipv6()),
+        ports: ports.iter().map(port).collect(),
+        endpoints,
+    }
+}
+
+fn view<'a>(service: &'a Service, addresses: &'a [IpAddr], slices: &'a [EndpointSlice]) -> ServiceView<'a> {
+    ServiceView { service, addresses, slices, policy: None }
+}
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn shown(backends: &[BackendKey]) -> Vec<String> {
+    backends.iter().map(|backend| format!("{}:{}/{}", backend.address, backend.port, backend.protocol)).collect()
+}
+
+use Protocol::{Tcp, Udp};
+
+#[test]
+fn s09_target_ports_may_differ_between_slices() {
+    let service = service(&[("http", Tcp, 80)]);
+    let slices = [
+        slice("a", &[("http", Tcp, 8080)], vec![endpoint("10.0.0.1")]),
+        slice("b", &[("http", Tcp, 9090), ("other", Tcp, 1)], vec![endpoint("10.0.0.2")]),
+    ];
+    let desired = compile(view(&service, &ips(&["10.96.0.1"]), &slices), HERE).unwrap();
+    assert_eq!(desired.ports.len(), 1);
+    assert_eq!(shown(&desired.ports[0].slots), ["10.0.0.1:8080/TCP", "10.0.0.2:9090/TCP"]);
+    assert_eq!(format!("{:?}", desired.ports[0].frontends), "[10.96.0.1:80/TCP]");
+}
+
+#[test]
+fn s09_duplicates_are_removed_and_the_more_useful_one_believed() {
+    let service = service(&[("", Tcp, 80)]);
+    let stale = Endpoint { ready: false, serving: false, terminating: true, ..endpoint("10.0.0.1") };
+    for endpoints in [[stale.clone(), endpoint("10.0.0.1")], [endpoint("10.0.0.1"), stale]] {
+        let [a, b] = endpoints;
+        let slices = [slice("a", &[("", Tcp, 80)], vec![a]), slice("b", &[("", Tcp, 80)], vec![b])];
+        let addresses = ips(&["10.96.0.1"]);
+        let view = view(&service, &addresses, &slices);
+        let desired = compile(view, HERE).unwrap();
+        assert_eq!(shown(&desired.ports[0].slots), ["10.0.0.1:80/TCP"]);
+        assert!(desired.ports[0].kept.is_empty());
+        let mut verdicts: Vec<_> =
+            ports(view, HERE).flat_map(|port| port.candidates).map(|candidate| candidate.verdict.name()).collect();
+        verdicts.sort_unstable();
+        assert_eq!(verdicts, ["duplicate", "ready"]);
+    }
+}
+
+#[test]
+fn s10_no_endpoints_is_a_frontend_that_refuses() {
+    let service = service(&[("a", Tcp, 80), ("b", Udp, 80)]);
+    let desired = compile(view(&service, &ips(&["10.96.0.1"]), &[]), HERE).unwrap();
+    assert_eq!(desired.ports.len(), 2);
+    assert!(desired.ports.iter().all(|port| port.slots.is_empty() && port.frontends.len() == 1));
+}
+
+#[test]
+fn s11_every_address_of_the_service_is_its_own() {
+    let service = service(&[("", Tcp, 80)]);
+    let desired = compile(view(&service, &ips(&["10.96.0.1", "fd00::1"]), &[]), HERE).unwrap();
+    assert_eq!(desired.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.96.0.1", "fd00::1"]);
+    assert_eq!(compile(view(&service, &[], &[]), HERE), None);
+}
+
+#[test]
+fn s25_each_family_has_its_own_endpoints() {
+    let service = service(&[("", Tcp, 80)]);
+    let slices = [
+        slice("a", &[("", Tcp, 80)], vec![endpoint("10.0.0.1")]),
+        slice("b", &[("", Tcp, 80)], vec![endpoint("fd01::1")]),
+    ];
+    let desired = compile(view(&service, &ips(&["fd00::1", "10.96.0.1"]), &slices), HERE).unwrap();
+    let ports: Vec<_> =
+        desired.ports.iter().map(|port| (format!("{:?}", port.frontends), shown(&port.slots))).collect();
+    assert_eq!(
+        ports,
+        [
+            ("[10.96.0.1:80/TCP]".to_owned(), vec!["10.0.0.1:80/TCP".to_owned()]),
+            ("[[fd00::1]:80/TCP]".to_owned(), vec!["fd01::1:80/TCP".to_owned()]),
+        ]
+    );
+}
+
+#[test]
+fn s26_tcp_and_udp_on_one_port_are_separate() {
+    let service = service(&[("dns", Udp, 53), ("dns-tcp", Tcp, 53)]);
+    let slices = [slice("a", &[("dns", Udp, 5353), ("dns-tcp", Tcp, 5354)], vec![endpoint("10.0.0.1")])];
+    let desired = compile(view(&service, &ips(&["10.96.0.1"]), &slices), HERE).unwrap();
+    assert_eq!(shown(&desired.ports[0].slots), ["10.0.0.1:5353/UDP"]);
+    assert_eq!(shown(&desired.ports[1].slots), ["10.0.0.1:5354/TCP"]);
+    assert_eq!((desired.ports[0].end_gone, desired.ports[1].end_gone), (true, false), "SEMANTICS 31");
+}
+
+#[test]
+fn s02_a_backend_that_serves_on_is_kept() {
+    let service = service(&[("", Tcp, 80)]);
+    let terminating = Endpoint { ready: false, terminating: true, ..endpoint("10.0.0.2") };
+    let dead = Endpoint { ready: false, serving: false, terminating: true, ..endpoint("10.0.0.3") };
+    let slices = [slice("a", &[("", Tcp, 80)], vec![endpoint("10.0.0.1"), terminating, dead])];
+    let desired = compile(view(&service, &ips(&["10.96.0.1"]), &slices), HERE).unwrap();
+    assert_eq!(shown(&desired.ports[0].slots), ["10.0.0.1:80/TCP"]);
+    assert_eq!(shown(&desired.ports[0].kept), ["10.0.0.2:80/TCP"]);
+}
+
+#[test]
+fn a_policy_sets_limits_and_algorithm() {
+    let mut service = service(&[("", Tcp, 80)]);
+    service.drain = Drain::End;
+    let policy = Policy {
+        namespace: "shop".into(),
+        name: "p".into(),
+        targets: vec![],
+        limits: Limits { max_connections: Some(10), max_connections_per_backend: None },
+        algorithm: Some(Algorithm::RoundRobin),
+        created: "".into(),
+    };
+    let addresses = ips(&["10.96.0.1"]);
+    let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
+    assert_eq!((desired.max_connections, desired.max_connections_per_backend), (10, UNLIMITED));
+    assert_eq!((desired.ports[0].algorithm, desired.ports[0].end_gone), (Algorithm::RoundRobin, true));
+}
+
+fn any_slices() -> impl Strategy<Value = Vec<EndpointSlice>> {
+    let endpoint =
+        (1u8..6, any::<[bool; 3]>(), any::<bool>()).prop_map(|(host, [ready, serving, terminating], here)| {
+            let node = if here { "node-1" } else { "node-2" };
+            Endpoint { ready, serving, terminating, node: node.into(), ..endpoint(&format!("10.0.0.{host}")) }
+        });
+    let slice = (prop::collection::vec(endpoint, 0..6), 1u16..3)
+        .prop_map(|(endpoints, port)| slice("s", &[("", Tcp, port)], endpoints));
+    prop::collection::vec(slice, 0..4)
+}
+
+proptest! {
+    #[test]
+    fn slots_and_kept_are_sorted_disjoint_and_complete(slices in any_slices(), local: bool) {
+        let mut service = service(&[("", Tcp, 80)]);
+        if local {
+            service.internal_traffic_policy = InternalTrafficPolicy::Local;
+        }
+        let addresses = ips(&["10.96.0.1"]);
+        let view = view(&service, &addresses, &slices);
+        let desired = compile(view, HERE).unwrap();
+        let port = &desired.ports[0];
+        let (slots, kept): (BTreeSet<_>, BTreeSet<_>) = (port.slots.iter().collect(), port.kept.iter().collect());
+        prop_assert!(port.slots.is_sorted() && port.kept.is_sorted());
+        prop_assert_eq!((slots.len(), kept.len()), (port.slots.len(), port.kept.len()));
+        prop_assert!(slots.is_disjoint(&kept));
+        // One verdict that is no duplicate for each backend, and every backend that serves is in one of the two.
+        let candidates: Vec<_> = ports(view, HERE).flat_map(|port| port.candidates).collect();
+        let all: BTreeSet<_> = candidates.iter().map(|candidate| candidate.backend).collect();
+        let judged = candidates.iter().filter(|candidate| candidate.verdict != Verdict::Out(Why::Duplicate));
+        prop_assert_eq!(judged.count(), all.len());
+        for candidate in candidates.iter().filter(|candidate| candidate.endpoint.ready) {
+            prop_assert!(slots.contains(&candidate.backend) || (local && kept_or_elsewhere(candidate)));
+        }
+        // The order of the slices does not matter to which backends are reachable.
+        let mut turned = slices.clone();
+        turned.reverse();
+        let turned = compile(ServiceView { slices: &turned, ..view }, HERE).unwrap();
+        prop_assert_eq!(turned, desired);
+    }
+}
+
+/// With a local policy a ready endpoint elsewhere takes nothing here.
+fn kept_or_elsewhere(candidate: &Candidate<'_>) -> bool {
+    &*candidate.endpoint.node != HERE.node || candidate.verdict == Verdict::Out(Why::Duplicate)
+}

@@ -1,0 +1,414 @@
+//! The files of the tree: which there are, which changed, which are gone.
+
+use super::claims::FileId;
+use super::names;
+use super::reader::Reader;
+use crate::model::{Finding, Origin, Severity};
+use crate::source::{Change, Counts};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Whoever follows the tree.
+pub(super) trait Follower {
+    /// What happens in this directory is of interest from now on. Called before the directory is read, so that nothing
+    /// that happens meanwhile is missed.
+    fn watch(&mut self, directory: &Path) -> Result<(), String>;
+    /// What happens there is of interest no more.
+    fn unwatch(&mut self, directory: &Path);
+    /// Changes so far, so that the first read of a large tree need not be kept whole.
+    fn take(&mut self, changes: Vec<Change>);
+}
+
+/// Changes that are handed over at once while a large tree is read.
+const BATCH: usize = 1024;
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Identity {
+    inode: Inode,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+type Inode = (u64, u64);
+
+impl Identity {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            inode: (meta.dev(), meta.ino()),
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Manifest {
+    id: FileId,
+    identity: Option<Identity>,
+}
+
+/// The tree as it was last seen.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    reader: Reader,
+    files: BTreeMap<PathBuf, Manifest>,
+    directories: BTreeMap<PathBuf, Inode>,
+    /// The path by which each file and directory was found first: none is read twice.
+    by_inode: HashMap<Inode, PathBuf>,
+    /// Further paths to files that are read by another.
+    aliases: BTreeSet<PathBuf>,
+    /// Where symbolic links lead, so that a change there is a change here.
+    links: BTreeMap<PathBuf, PathBuf>,
+    /// Files that were not found when they were last looked for.
+    missing: BTreeSet<PathBuf>,
+    /// What is wrong with directories.
+    troubles: BTreeMap<PathBuf, Finding>,
+    present: bool,
+}
+
+impl Tree {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            reader: Reader::default(),
+            files: BTreeMap::new(),
+            directories: BTreeMap::new(),
+            by_inode: HashMap::new(),
+            aliases: BTreeSet::new(),
+            links: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            present: false,
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether the directory itself is there.
+    pub(super) fn is_present(&self) -> bool {
+        self.present
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        self.reader.counts()
+    }
+
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        self.reader.take_changes()
+    }
+
+    /// How many files wait to be given up.
+    pub(super) fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    /// Something may have happened at `path`: a file, a directory with all below it, or something that is gone.
+    pub(super) fn check(&mut self, path: &Path, follower: &mut impl Follower) {
+        if let Some(link) = self.link_to(path) {
+            self.check_visible(&link, follower);
+        }
+        if names::is_visible(&self.root, path) {
+            self.check_visible(path, follower);
+        } else if let Some(parent) = path.parent().filter(|_| names::is_swap(path)) {
+            let below: Vec<PathBuf> = self.links.values().filter(|link| link.starts_with(parent)).cloned().collect();
+            for link in below {
+                self.check_visible(&link, follower);
+            }
+        }
+    }
+
+    fn link_to(&self, path: &Path) -> Option<PathBuf> {
+        if self.links.is_empty() {
+            return None;
+        }
+        let real = fs::canonicalize(path).ok();
+        self.links.get(path).or_else(|| self.links.get(&real?)).cloned()
+    }
+
+    fn check_visible(&mut self, path: &Path, follower: &mut impl Follower) {
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => self.check_directory(path, &meta, follower),
+            Ok(meta) if meta.is_file() && names::format(path).is_some() => {
+                self.forget_directories(path, follower);
+                self.no_trouble(path);
+                self.check_file(path, &meta, follower);
+            }
+            Ok(_) => self.gone(path, follower),
+            Err(error) if is_absence(&error) => self.gone(path, follower),
+            Err(error) => self.trouble(path, &format!("it cannot be examined: {error}")),
+        }
+        if self.reader.pending() >= BATCH {
+            follower.take(self.reader.take_changes());
+        }
+    }
+
+    fn check_directory(&mut self, path: &Path, meta: &Metadata, follower: &mut impl Follower) {
+        let inode = (meta.dev(), meta.ino());
+        if let Some(known) = self.directories.get(path)
+            && *known != inode
+        {
+            self.forget_directories(path, follower);
+        }
+        if let Some(first) = self.by_inode.get(&inode)
+            && first != path
+        {
+            if fs::metadata(first).is_ok_and(|meta| (meta.dev(), meta.ino()) == inode) {
+                // A second way to a directory that is read already, or a link that leads up: a circle.
+                return;
+            }
+            let first = first.clone();
+            self.forget_directories(&first, follower);
+        }
+        if path == self.root {
+            self.present = true;
+        }
+        // First the watch, then the reading.
+        let watched = follower.watch(path);
+        self.directories.insert(path.to_owned(), inode);
+        self.by_inode.insert(inode, path.to_owned());
+        let names = match list(path) {
+            Ok(names) => names,
+            Err(error) => return self.trouble(path, &format!("it cannot be listed: {error}")),
+        };
+        match watched {
+            Ok(()) => self.no_trouble(path),
+            Err(message) => self.trouble(path, &format!("changes in it are seen late: {message}")),
+        }
+        for child in self.known_children(path) {
+            if names.binary_search(&child).is_err() {
+                self.gone(&child, follower);
+            }
+        }
+        for name in names {
+            self.check_visible(&name, follower);
+        }
+    }
+
+    /// Files and directories that were last seen directly in `path`.
+    fn known_children(&self, path: &Path) -> Vec<PathBuf> {
+        let files = self.files.range(path.to_owned()..).map(|(path, _)| path);
+        let directories = self.directories.range(path.to_owned()..).map(|(path, _)| path);
+        let below = |paths: &mut dyn Iterator<Item = &PathBuf>| -> Vec<PathBuf> {
+            let below = paths.take_while(|below| below.starts_with(path));
+            below.filter(|below| below.parent() == Some(path)).cloned().collect()
+        };
+        let mut children = below(&mut { files });
+        children.extend(below(&mut { directories }));
+        children
+    }
+
+    fn check_file(&mut self, path: &Path, meta: &Metadata, follower: &mut impl Follower) {
+        let identity = Identity::of(meta);
+        let known = self.files.get(path).and_then(|manifest| manifest.identity);
+        if known == Some(identity) {
+            return;
+        }
+        self.missing.remove(path);
+        if let Some(first) = self.by_inode.get(&identity.inode).filter(|first| *first != path).cloned() {
+            let still = fs::metadata(&first).ok().filter(|meta| Identity::of(meta).inode == identity.inode);
+            if let Some(meta) = still {
+                // Another way to a file that is read already: what was read by this path before is given up.
+                self.aliases.insert(path.to_owned());
+                if self.files.contains_key(path) {
+                    self.missing.insert(path.to_owned());
+                }
+                return self.check_file(&first, &meta, follower);
+            }
+            if !self.files.contains_key(path) {
+                self.renamed(&first, path);
+            }
+        }
+        self.aliases.remove(path);
+        if known.is_none() || known.is_some_and(|known| known.inode != identity.inode) {
+            self.follow_link(path, follower);
+        }
+        if let Some(known) = known {
+            self.by_inode.remove(&known.inode);
+        }
+        self.by_inode.insert(identity.inode, path.to_owned());
+        self.read(path, false);
+    }
+
+    fn renamed(&mut self, from: &Path, to: &Path) {
+        let Some(manifest) = self.files.remove(from) else { return };
+        self.missing.remove(from);
+        if let Some(format) = names::format(to) {
+            self.reader.rename(manifest.id, self.display(to), format);
+        }
+        self.files.insert(to.to_owned(), Manifest { id: manifest.id, identity: None });
+    }
+
+    /// Notes where a symbolic link leads, and follows what happens there.
+    fn follow_link(&mut self, path: &Path, follower: &mut impl Follower) {
+        self.links.retain(|_, link| link != path);
+        let Ok(real) = fs::canonicalize(path) else { return };
+        if real == path || fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_symlink()) {
+            return;
+        }
+        if let Some(parent) = real.parent() {
+            let watched = fs::metadata(parent).is_ok_and(|meta| self.by_inode.contains_key(&(meta.dev(), meta.ino())));
+            if !watched && let Err(message) = follower.watch(parent) {
+                self.trouble(path, &format!("changes where it leads are seen late: {message}"));
+            }
+        }
+        self.links.insert(real, path.to_owned());
+    }
+
+    /// Reads a file. One that is suddenly empty may be about to be written: it is missing at first.
+    fn read(&mut self, path: &Path, believe_empty: bool) {
+        let Some(format) = names::format(path) else { return };
+        let content = content(path);
+        if matches!(&content, Err(error) if is_absence(error)) {
+            if self.files.contains_key(path) {
+                self.missing.insert(path.to_owned());
+            }
+            return;
+        }
+        let name = self.display(path);
+        let reader = &mut self.reader;
+        let manifest = self
+            .files
+            .entry(path.to_owned())
+            .or_insert_with(|| Manifest { id: reader.add(name, format), identity: None });
+        match content {
+            Ok((identity, text)) => {
+                let was_read = manifest.identity.replace(identity).is_some();
+                if text.trim_ascii().is_empty() && was_read && !believe_empty {
+                    self.missing.insert(path.to_owned());
+                } else {
+                    match std::str::from_utf8(&text) {
+                        Ok(text) => reader.read(manifest.id, text),
+                        Err(error) => reader.unreadable(manifest.id, &error.to_string()),
+                    }
+                }
+            }
+            Err(error) => {
+                // To be tried again whenever anything happens to it.
+                manifest.identity = None;
+                reader.unreadable(manifest.id, &error.to_string());
+            }
+        }
+    }
+
+    /// There is nothing at `path` any more: what was below it is missing, for now.
+    fn gone(&mut self, path: &Path, follower: &mut impl Follower) {
+        self.forget_directories(path, follower);
+        if path == self.root {
+            self.present = false;
+            self.trouble(path, "the manifest directory is gone");
+            return;
+        }
+        let below = self.files.range(path.to_owned()..).map(|(path, _)| path);
+        let below: Vec<PathBuf> = below.take_while(|below| below.starts_with(path)).cloned().collect();
+        self.missing.extend(below);
+        self.aliases.retain(|alias| !alias.starts_with(path));
+        self.no_trouble(path);
+    }
+
+    fn forget_directories(&mut self, path: &Path, follower: &mut impl Follower) {
+        let below = self.directories.range(path.to_owned()..);
+        let below: Vec<_> =
+            below.take_while(|(below, _)| below.starts_with(path)).map(|(p, i)| (p.clone(), *i)).collect();
+        for (directory, inode) in below {
+            follower.unwatch(&directory);
+            self.directories.remove(&directory);
+            self.no_trouble(&directory);
+            if self.by_inode.get(&inode) == Some(&directory) {
+                self.by_inode.remove(&inode);
+            }
+        }
+    }
+
+    /// Gives up the files that are still missing; none while the whole directory is.
+    pub(super) fn give_up_missing(&mut self, follower: &mut impl Follower) {
+        if !self.root.is_dir() {
+            return self.check(&self.root.clone(), follower);
+        }
+        for path in mem::take(&mut self.missing) {
+            if !self.aliases.contains(&path) && path.is_file() {
+                self.read(&path, true);
+                continue;
+            }
+            let Some(manifest) = self.files.remove(&path) else { continue };
+            self.links.retain(|_, link| *link != path);
+            if let Some(identity) = manifest.identity
+                && self.by_inode.get(&identity.inode) == Some(&path)
+            {
+                self.by_inode.remove(&identity.inode);
+            }
+            self.reader.remove(manifest.id);
+        }
+        for alias in mem::take(&mut self.aliases) {
+            self.check_visible(&alias, follower);
+        }
+    }
+
+    fn trouble(&mut self, path: &Path, message: &str) {
+        let name = self.display(path);
+        let finding = Finding {
+            severity: Severity::Rejected,
+            origin: Some(Origin { file: name.clone(), document: 0 }),
+            object: None,
+            field: Arc::default(),
+            message: message.into(),
+            action: "bring it back or make it readable; until then what was last read is in force".into(),
+        };
+        if self.troubles.get(path) != Some(&finding) {
+            self.troubles.insert(path.to_owned(), finding.clone());
+            self.reader.push(Change::Findings { file: place(&name), findings: vec![finding] });
+        }
+    }
+
+    fn no_trouble(&mut self, path: &Path) {
+        if self.troubles.remove(path).is_some() {
+            self.reader.push(Change::Findings { file: place(&self.display(path)), findings: Vec::new() });
+        }
+    }
+
+    /// What a path is called in findings: as seen from the root.
+    fn display(&self, path: &Path) -> Arc<str> {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        let name = if below.as_os_str().is_empty() { path } else { below };
+        name.to_string_lossy().into()
+    }
+}
+
+/// Under what name the troubles of a place are filed: another than what is wrong inside a file of that name.
+fn place(name: &str) -> Arc<str> {
+    format!("{name}/").into()
+}
+
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !names::is_hidden(&entry.file_name()) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+fn content(path: &Path) -> io::Result<(Identity, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let meta = file.metadata()?;
+    let mut text = Vec::with_capacity(meta.len() as usize + 1);
+    file.read_to_end(&mut text)?;
+    Ok((Identity::of(&meta), text))
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

@@ -1,0 +1,264 @@
+//! The state itself: what is known, and which Services have to be compiled anew.
+
+use super::addresses::Addresses;
+use super::entry::{Age, Entry, Known};
+use crate::model::Kind;
+use crate::model::{EndpointSlice, Finding, Node, Object, ObjectRef, Origin, Policy, Service, ServiceKey};
+use crate::plan::DesiredService;
+use crate::plan::compile::{self, ServiceView};
+use crate::plan::eligible::Here;
+use crate::source::{Change, Counts};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Everything that the sources have said, joined.
+#[derive(Debug)]
+pub struct ClusterState {
+    pub(super) node_name: Arc<str>,
+    pub(super) zone: Arc<str>,
+    pub(super) entries: HashMap<ServiceKey, Entry>,
+    /// The Service of each slice, by the slice's own namespace and name.
+    slices: HashMap<ServiceKey, ServiceKey>,
+    /// Policies by their own namespace and name.
+    pub(super) policies: BTreeMap<ServiceKey, Known<Policy>>,
+    pub(super) addresses: Addresses,
+    /// What the sources found wrong, by file.
+    pub(super) reported: BTreeMap<Arc<str>, Vec<Finding>>,
+    pub(super) counts: Counts,
+    dirty: BTreeSet<ServiceKey>,
+    seen: u64,
+    /// Sources that have not yet sent everything that they held at the start.
+    awaited: usize,
+}
+
+impl ClusterState {
+    /// A state that knows nothing, on the node of this name, fed by `sources` sources.
+    pub fn new(node_name: impl Into<Arc<str>>, sources: usize) -> Self {
+        Self {
+            node_name: node_name.into(),
+            zone: Arc::default(),
+            entries: HashMap::new(),
+            slices: HashMap::new(),
+            policies: BTreeMap::new(),
+            addresses: Addresses::default(),
+            reported: BTreeMap::new(),
+            counts: Counts::default(),
+            dirty: BTreeSet::new(),
+            seen: 0,
+            awaited: sources,
+        }
+    }
+
+    /// Takes in one change. What it repeats makes nothing dirty.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Upsert { object: Object::Service(service), origin } => self.put_service(service, origin),
+            Change::Upsert { object: Object::EndpointSlice(slice), .. } => self.put_slice(slice),
+            Change::Upsert { object: Object::Node(node), .. } => self.put_node(&node),
+            Change::Upsert { object: Object::TrafficPolicy(policy), origin } => self.put_policy(policy, origin),
+            Change::Remove(object) => self.remove(&object),
+            Change::Findings { file, findings } if findings.is_empty() => drop(self.reported.remove(&file)),
+            Change::Findings { file, findings } => drop(self.reported.insert(file, findings)),
+            Change::Counted(counts) => self.counts = counts,
+            Change::Synced => self.awaited = self.awaited.saturating_sub(1),
+        }
+    }
+
+    /// Whether every source has sent all that it held at the start. Until then nothing may be compiled: what is not yet
+    /// known would read as gone.
+    pub fn is_synced(&self) -> bool {
+        self.awaited == 0
+    }
+
+    /// The Services to compile anew, in the order of their names; none before [`Self::is_synced`].
+    pub fn take_dirty(&mut self) -> Vec<ServiceKey> {
+        if self.is_synced() { mem::take(&mut self.dirty).into_iter().collect() } else { Vec::new() }
+    }
+
+    /// What the maps should hold of a Service; `None` for nothing.
+    pub fn compile(&self, key: &ServiceKey) -> Option<DesiredService> {
+        let entry = self.entries.get(key)?;
+        let service = &entry.service.as_ref()?.object;
+        let addresses = self.owned_addresses(service);
+        compile::compile(self.view(entry, service, &addresses), self.here())
+    }
+
+    /// Where this agent runs.
+    pub fn here(&self) -> Here<'_> {
+        Here { node: &self.node_name, zone: &self.zone }
+    }
+
+    /// What was read.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(super) fn view<'a>(
+        &'a self,
+        entry: &'a Entry,
+        service: &'a Service,
+        addresses: &'a [IpAddr],
+    ) -> ServiceView<'a> {
+        let policy = entry.policies.first().and_then(|key| self.policies.get(key));
+        ServiceView { service, addresses, slices: &entry.slices, policy: policy.map(|known| &known.object) }
+    }
+
+    /// The addresses of a Service that no older one has.
+    pub(super) fn owned_addresses(&self, service: &Service) -> Vec<IpAddr> {
+        let ips = service.cluster_ips.iter().copied();
+        ips.filter(|&ip| self.addresses.owner(ip) == Some(&service.key)).collect()
+    }
+
+    fn next_seen(&mut self) -> u64 {
+        self.seen += 1;
+        self.seen
+    }
+
+    fn put_service(&mut self, service: Service, origin: Origin) {
+        let key = service.key.clone();
+        let seen = self.next_seen();
+        let entry = self.entries.entry(key.clone()).or_default();
+        let (seen, before) = match &mut entry.service {
+            Some(known) if known.object == service => {
+                known.origin = origin;
+                return;
+            }
+            Some(known) => (known.seen, Some((mem::take(&mut known.object.cluster_ips), known.object.created.clone()))),
+            None => (seen, None),
+        };
+        let age = Age::new(&service.created, seen, key.clone());
+        let wanted = service.cluster_ips.clone();
+        entry.service = Some(Known { object: service, origin, seen });
+        let (had, created) = before.unzip();
+        let had = had.unwrap_or_default();
+        for &ip in had.iter().filter(|ip| !wanted.contains(ip)) {
+            let touched = self.addresses.release(ip, &key);
+            self.dirty.extend(touched);
+        }
+        let same_age = created.is_some_and(|created| created == age.created());
+        for &ip in wanted.iter().filter(|ip| !same_age || !had.contains(ip)) {
+            // Its age may have changed, and with it who comes first.
+            let mut touched = self.addresses.release(ip, &key);
+            touched.extend(self.addresses.want(ip, age.clone(), &key));
+            self.dirty.extend(touched);
+        }
+        self.dirty.insert(key);
+    }
+
+    fn put_slice(&mut self, slice: EndpointSlice) {
+        let own = ServiceKey { namespace: slice.service.namespace.clone(), name: slice.name.clone() };
+        let service = slice.service.clone();
+        match self.slices.insert(own.clone(), service.clone()) {
+            Some(before) if before != service => self.take_slice(&before, &own.name),
+            _ => {}
+        }
+        if self.entries.entry(service.clone()).or_default().put_slice(slice) {
+            self.dirty.insert(service);
+        }
+    }
+
+    fn take_slice(&mut self, service: &ServiceKey, name: &str) {
+        if let Some(entry) = self.entries.get_mut(service)
+            && entry.take_slice(name)
+        {
+            self.dirty.insert(service.clone());
+            self.drop_if_empty(service);
+        }
+    }
+
+    fn put_node(&mut self, node: &Node) {
+        if node.name == self.node_name {
+            self.set_zone(node.zone.clone());
+        }
+    }
+
+    /// Only Services with hints look at the zone.
+    fn set_zone(&mut self, zone: Arc<str>) {
+        if zone == self.zone {
+            return;
+        }
+        self.zone = zone;
+        let hinted = self.entries.iter().filter(|(_, entry)| {
+            entry.slices.iter().any(|slice| slice.endpoints.iter().any(|endpoint| endpoint.hints.is_some()))
+        });
+        self.dirty.extend(hinted.map(|(key, _)| key.clone()));
+    }
+
+    fn put_policy(&mut self, policy: Policy, origin: Origin) {
+        let own = ServiceKey { namespace: policy.namespace.clone(), name: policy.name.clone() };
+        let seen = self.next_seen();
+        if let Some(known) = self.policies.get_mut(&own)
+            && known.object == policy
+        {
+            known.origin = origin;
+            return;
+        }
+        let seen = self.take_policy(&own).unwrap_or(seen);
+        let targets = policy.targets.clone();
+        let known = Known { object: policy, origin, seen };
+        let age = Entry::policy_age(&known);
+        for target in targets {
+            let entry = self.entries.entry(target.clone()).or_default();
+            let older = entry.policies.iter().filter_map(|other| self.policies.get(other));
+            let position = older.filter(|other| Entry::policy_age(other) < age).count();
+            entry.policies.insert(position, own.clone());
+            if position == 0 {
+                self.dirty.insert(target);
+            }
+        }
+        self.policies.insert(own, known);
+    }
+
+    /// Detaches a policy; gives when it was first seen.
+    fn take_policy(&mut self, own: &ServiceKey) -> Option<u64> {
+        let known = self.policies.remove(own)?;
+        for target in known.object.targets {
+            if let Some(entry) = self.entries.get_mut(&target) {
+                if entry.policies.first() == Some(own) {
+                    self.dirty.insert(target.clone());
+                }
+                entry.policies.retain(|other| other != own);
+                self.drop_if_empty(&target);
+            }
+        }
+        Some(known.seen)
+    }
+
+    fn remove(&mut self, object: &ObjectRef) {
+        let own = ServiceKey { namespace: object.namespace.clone(), name: object.name.clone() };
+        match object.kind {
+            Kind::Service => {
+                let Some(entry) = self.entries.get_mut(&own) else { return };
+                let Some(known) = entry.service.take() else { return };
+                for ip in known.object.cluster_ips {
+                    let touched = self.addresses.release(ip, &own);
+                    self.dirty.extend(touched);
+                }
+                self.drop_if_empty(&own);
+                self.dirty.insert(own);
+            }
+            Kind::EndpointSlice => {
+                if let Some(service) = self.slices.remove(&own) {
+                    self.take_slice(&service, &own.name);
+                }
+            }
+            Kind::Node if *own.name == *self.node_name => self.set_zone(Arc::default()),
+            Kind::Node => {}
+            Kind::TrafficPolicy => {
+                self.take_policy(&own);
+            }
+        }
+    }
+
+    fn drop_if_empty(&mut self, key: &ServiceKey) {
+        if self.entries.get(key).is_some_and(Entry::is_empty) {
+            self.entries.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;

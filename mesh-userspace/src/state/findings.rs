@@ -1,0 +1,63 @@
+//! What is wrong between objects, which no source can see by itself.
+
+use super::ClusterState;
+use crate::model::{Finding, Kind, ObjectRef, Severity};
+
+impl ClusterState {
+    /// Everything that is wrong now: what the sources found in files, and what objects want of each other in vain.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.reported.values().flatten().cloned().collect();
+        self.address_conflicts(&mut findings);
+        self.policy_findings(&mut findings);
+        findings
+    }
+
+    fn address_conflicts(&self, findings: &mut Vec<Finding>) {
+        for (ip, owner, losers) in self.addresses.contested() {
+            for loser in losers {
+                let Some(known) = self.entries.get(loser).and_then(|entry| entry.service.as_ref()) else { continue };
+                let position = known.object.cluster_ips.iter().position(|&other| other == ip).unwrap_or(0);
+                findings.push(Finding {
+                    severity: Severity::Conflict,
+                    origin: Some(known.origin.clone()),
+                    object: Some(loser.object()),
+                    field: format!("spec.clusterIPs[{position}]").into(),
+                    message: format!("{ip} is the address of Service {owner}, which is older").into(),
+                    action: "give one of the two another address; this one is not served there until then".into(),
+                });
+            }
+        }
+    }
+
+    fn policy_findings(&self, findings: &mut Vec<Finding>) {
+        for (own, known) in &self.policies {
+            let object =
+                ObjectRef { kind: Kind::TrafficPolicy, namespace: own.namespace.clone(), name: own.name.clone() };
+            for (i, target) in known.object.targets.iter().enumerate() {
+                let finding = |severity, message: String, action: &str| Finding {
+                    severity,
+                    origin: Some(known.origin.clone()),
+                    object: Some(object.clone()),
+                    field: format!("spec.targetRefs[{i}]").into(),
+                    message: message.into(),
+                    action: action.into(),
+                };
+                let Some(entry) = self.entries.get(target) else { continue };
+                if entry.service.is_none() {
+                    findings.push(finding(
+                        Severity::Unresolved,
+                        format!("there is no Service {target}"),
+                        "create it or correct the name; the policy takes effect when it appears",
+                    ));
+                }
+                if let Some(first) = entry.policies.first().filter(|&first| first != own) {
+                    findings.push(finding(
+                        Severity::Conflict,
+                        format!("{target} follows TrafficPolicy {first}, which is older"),
+                        "attach one policy to each Service; this one takes over when the other goes",
+                    ));
+                }
+            }
+        }
+    }
+}

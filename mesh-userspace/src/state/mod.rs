@@ -1,0 +1,12 @@
+//! The cluster as far as the agent knows it, owned by one task: Services joined with their slices and policies.
+//!
+//! Changes go in, the keys of the Services that they touch come out: work follows what changed, not what there is.
+
+mod addresses;
+mod cluster;
+mod entry;
+mod findings;
+mod view;
+
+pub use cluster::ClusterState;
+pub use view::{PolicyInForce, ServiceDetail};
