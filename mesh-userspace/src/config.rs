@@ -1,6 +1,6 @@
 //! What the command line asks of the agent.
 
-use mesh_common::tables::sizes;
+use crate::datapath::Sizes;
 use std::path::PathBuf;
 
 /// The socket of the agent unless told otherwise.
@@ -21,45 +21,18 @@ pub struct AgentConfig {
     /// The unix socket of the API.
     pub socket: PathBuf,
     /// How large the maps are made.
-    pub sizes: TableSizes,
+    pub sizes: Sizes,
     /// Which choices and refusals become events.
     pub events: EventSampling,
 }
 
-/// Where a data path is: what `mesh unload` takes away.
+/// Where a data path is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DatapathConfig {
-    /// The cgroup2 directory that the programs are attached to; `None` for the whole machine's.
-    pub cgroup: Option<PathBuf>,
+    /// The cgroup2 directory that the programs are attached to.
+    pub cgroup: PathBuf,
     /// The directory of the pins, on a bpffs.
     pub pins: PathBuf,
-}
-
-/// Sizes of the maps, in entries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TableSizes {
-    /// `FRONTENDS`.
-    pub frontends: u32,
-    /// `SERVICES`.
-    pub services: u32,
-    /// `SLOTS`.
-    pub slots: u32,
-    /// `BACKENDS`.
-    pub backends: u32,
-    /// `CONNECTIONS`.
-    pub connections: u32,
-}
-
-impl Default for TableSizes {
-    fn default() -> Self {
-        Self {
-            frontends: sizes::FRONTENDS,
-            services: sizes::SERVICES,
-            slots: sizes::SLOTS,
-            backends: sizes::BACKENDS,
-            connections: sizes::CONNECTIONS,
-        }
-    }
 }
 
 /// Which choices and refusals become events.

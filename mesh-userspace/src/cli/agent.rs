@@ -3,7 +3,8 @@
 use super::arguments::DatapathArguments;
 use super::exit::Exit;
 use crate::agent;
-use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, TableSizes};
+use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling};
+use crate::datapath::{self, Sizes};
 use mesh_common::tables::sizes;
 use std::path::PathBuf;
 
@@ -34,6 +35,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = sizes::FRONTENDS, value_parser = entries(), help_heading = "Sizes")]
     max_frontends: u32,
 
+    /// Most addresses that belong to a Service.
+    #[arg(long, value_name = "N", default_value_t = sizes::ADDRESSES, value_parser = entries(), help_heading = "Sizes")]
+    max_addresses: u32,
+
     /// Most Service ports, each family by itself.
     #[arg(long, value_name = "N", default_value_t = sizes::SERVICES, value_parser = entries(), help_heading = "Sizes")]
     max_services: u32,
@@ -50,6 +55,10 @@ pub struct Arguments {
     /// Most sockets connected through a Service at one time; more are refused.
     #[arg(long, value_name = "N", default_value_t = sizes::CONNECTIONS, value_parser = entries(), help_heading = "Sizes")]
     max_connections: u32,
+
+    /// Most flows of UDP sockets that are not connected; the oldest give way.
+    #[arg(long, value_name = "N", default_value_t = sizes::FLOWS, value_parser = entries(), help_heading = "Sizes")]
+    max_flows: u32,
 
     /// One choice in N becomes an event, rounded up to a power of two; 0 for none. Refusals are not sampled.
     #[arg(long, value_name = "N", default_value_t = EventSampling::default().one_choice_in, help_heading = "Events")]
@@ -78,24 +87,26 @@ fn entries() -> clap::builder::RangedI64ValueParser<u32> {
 impl Arguments {
     /// Runs the agent until it is told to end.
     pub fn run(self) -> anyhow::Result<Exit> {
-        agent::run(&self.config()).map(|()| Exit::Ok)
+        agent::run(&self.config()?).map(|()| Exit::Ok)
     }
 
-    fn config(self) -> AgentConfig {
-        AgentConfig {
+    fn config(self) -> Result<AgentConfig, datapath::Error> {
+        Ok(AgentConfig {
             manifests: self.manifests,
             node_name: self.node_name,
-            datapath: self.datapath.config(),
+            datapath: self.datapath.config()?,
             socket: self.socket,
-            sizes: TableSizes {
+            sizes: Sizes {
                 frontends: self.max_frontends,
+                addresses: self.max_addresses,
                 services: self.max_services,
                 slots: self.max_slots,
                 backends: self.max_backends,
                 connections: self.max_connections,
+                flows: self.max_flows,
             },
             events: EventSampling { one_choice_in: self.event_sample, per_second: self.event_rate },
-        }
+        })
     }
 }
 
@@ -111,16 +122,15 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<AgentConfig, clap::Error> {
-        Command::try_parse_from(line.split_whitespace()).map(|command| command.arguments.config())
+        Command::try_parse_from(line.split_whitespace()).map(|command| command.arguments.config().unwrap())
     }
 
     #[test]
     fn defaults_are_the_documented_ones() {
-        let config = parse("agent --manifests m --node-name n").unwrap();
+        let config = parse("agent --manifests m --node-name n --cgroup /c").unwrap();
         assert_eq!(config.socket, PathBuf::from("/run/mesh/mesh.sock"));
         assert_eq!(config.datapath.pins, PathBuf::from("/sys/fs/bpf/mesh"));
-        assert_eq!(config.datapath.cgroup, None);
-        assert_eq!(config.sizes, TableSizes::default());
+        assert_eq!(config.sizes, Sizes::default());
         assert_eq!(config.events, EventSampling::default());
     }
 
@@ -128,13 +138,15 @@ mod tests {
     fn every_argument_arrives() {
         let config = parse(
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
-             --max-slots 4 --max-backends 5 --max-connections 6 --event-sample 7 --event-rate 8",
+             --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --event-sample 9 \
+             --event-rate 10",
         )
         .unwrap();
-        assert_eq!(config.datapath.cgroup, Some("/c".into()));
-        assert_eq!((config.datapath.pins, config.socket), ("/p".into(), "/s".into()));
-        assert_eq!(config.sizes, TableSizes { frontends: 2, services: 3, slots: 4, backends: 5, connections: 6 });
-        assert_eq!(config.events, EventSampling { one_choice_in: 7, per_second: 8 });
+        assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
+        assert_eq!(config.socket, PathBuf::from("/s"));
+        let sizes = Sizes { frontends: 2, addresses: 7, services: 3, slots: 4, backends: 5, connections: 6, flows: 8 };
+        assert_eq!(config.sizes, sizes);
+        assert_eq!(config.events, EventSampling { one_choice_in: 9, per_second: 10 });
     }
 
     #[test]

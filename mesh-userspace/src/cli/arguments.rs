@@ -2,6 +2,7 @@
 
 use crate::api::Client;
 use crate::config::{DEFAULT_PINS, DEFAULT_SOCKET, DatapathConfig};
+use crate::datapath;
 use std::path::PathBuf;
 
 /// Which agent is asked.
@@ -33,9 +34,10 @@ pub struct DatapathArguments {
 }
 
 impl DatapathArguments {
-    /// Where the data path is.
-    pub fn config(self) -> DatapathConfig {
-        DatapathConfig { cgroup: self.cgroup, pins: self.pins }
+    /// The data path, its cgroup found when it was not named.
+    pub fn config(self) -> Result<DatapathConfig, datapath::Error> {
+        let cgroup = self.cgroup.map_or_else(datapath::find_cgroup, Ok)?;
+        Ok(DatapathConfig { cgroup, pins: self.pins })
     }
 }
 
