@@ -7,7 +7,11 @@
 //! `source` knows Kubernetes and files and nothing of BPF. `plan` is pure. `datapath` and `maps` know BPF and nothing
 //! of Kubernetes. One task ([`agent`]) owns the cluster state.
 
+pub mod agent;
+pub mod api;
 pub mod bpf;
+pub mod cli;
+pub mod config;
 pub mod datapath;
 pub mod drain;
 pub mod model;

@@ -1,2 +1,7 @@
 //! mesh: the command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mesh_userspace::cli::main()
+}

@@ -1,0 +1,20 @@
+//! What a running agent answers, over HTTP on its unix socket.
+//!
+//! ```text
+//! cli -> client -> (unix socket) -> server -> query -> the task that owns the state -> answer -> types
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`types`] | the answers, as JSON; `docs/api.md` names every key |
+//! | [`query`] | what the server asks the owner of the state |
+//! | [`server`] | the agent's side of the socket |
+//! | [`client`] | the command line's side of the socket |
+
+pub mod client;
+pub mod query;
+pub mod server;
+pub mod types;
+
+pub use client::Client;
+pub use query::{Queries, Query};

@@ -1,0 +1,164 @@
+//! `mesh agent`: the arguments of the agent.
+
+use super::arguments::DatapathArguments;
+use super::exit::Exit;
+use crate::agent;
+use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling};
+use crate::datapath::{self, Sizes};
+use mesh_common::tables::sizes;
+use std::path::PathBuf;
+
+/// Serve what Kubernetes manifests say, in the foreground.
+///
+/// Loads the programs, attaches them to the cgroup, and keeps their maps as the manifests say, following every change.
+/// Logs go to stderr (RUST_LOG chooses what); readiness goes to systemd. SIGTERM ends the agent and leaves the data path
+/// in place: connections, old and new, go on, and the next agent adopts it. `mesh unload` takes it away.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The directory tree of the manifests: Service, EndpointSlice, Node and TrafficPolicy, in YAML or JSON.
+    #[arg(long, value_name = "DIR")]
+    manifests: PathBuf,
+
+    /// The node to decide for, as endpoints name it in `nodeName`.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    node_name: String,
+
+    #[command(flatten)]
+    datapath: DatapathArguments,
+
+    /// The unix socket to answer on.
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, env = "MESH_SOCKET")]
+    socket: PathBuf,
+
+    /// Most frontends: one for each ClusterIP, port and protocol.
+    #[arg(long, value_name = "N", default_value_t = sizes::FRONTENDS, value_parser = entries(), help_heading = "Sizes")]
+    max_frontends: u32,
+
+    /// Most addresses that belong to a Service.
+    #[arg(long, value_name = "N", default_value_t = sizes::ADDRESSES, value_parser = entries(), help_heading = "Sizes")]
+    max_addresses: u32,
+
+    /// Most Service ports, each family by itself.
+    #[arg(long, value_name = "N", default_value_t = sizes::SERVICES, value_parser = entries(), help_heading = "Sizes")]
+    max_services: u32,
+
+    /// Most slots of all Services together: one for each eligible backend of a port; changes build beside what they
+    /// replace, so leave room for twice as many.
+    #[arg(long, value_name = "N", default_value_t = sizes::SLOTS, value_parser = entries(), help_heading = "Sizes")]
+    max_slots: u32,
+
+    /// Most backends of all Services together.
+    #[arg(long, value_name = "N", default_value_t = sizes::BACKENDS, value_parser = entries(), help_heading = "Sizes")]
+    max_backends: u32,
+
+    /// Most sockets connected through a Service at one time; more are refused.
+    #[arg(long, value_name = "N", default_value_t = sizes::CONNECTIONS, value_parser = entries(), help_heading = "Sizes")]
+    max_connections: u32,
+
+    /// Most flows of UDP sockets that are not connected; the oldest give way.
+    #[arg(long, value_name = "N", default_value_t = sizes::FLOWS, value_parser = entries(), help_heading = "Sizes")]
+    max_flows: u32,
+
+    /// One choice in N becomes an event, rounded up to a power of two; 0 for none. Refusals are not sampled.
+    #[arg(long, value_name = "N", default_value_t = EventSampling::default().one_choice_in, help_heading = "Events")]
+    event_sample: u32,
+
+    /// Most events a second on each processor; 0 for none at all.
+    #[arg(long, value_name = "N", default_value_t = EventSampling::default().per_second, help_heading = "Events")]
+    event_rate: u32,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Serve the whole machine:
+    mesh agent --manifests /etc/mesh/manifests --node-name node-1
+  Serve one cgroup, beside another agent:
+    mesh agent --manifests ./shop --node-name node-1 --cgroup /sys/fs/cgroup/shop \\
+      --pins /sys/fs/bpf/shop --socket /run/shop.sock
+  See every choice as an event:
+    mesh agent --manifests ./shop --node-name node-1 --event-sample 1 --event-rate 10000";
+
+/// Index 0 of a table is never given out, so one entry is none.
+fn entries() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(2..=1 << 26)
+}
+
+impl Arguments {
+    /// Runs the agent until it is told to end.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        agent::run(&self.config()?).map(|()| Exit::Ok)
+    }
+
+    fn config(self) -> Result<AgentConfig, datapath::Error> {
+        Ok(AgentConfig {
+            manifests: self.manifests,
+            node_name: self.node_name,
+            datapath: self.datapath.config()?,
+            socket: self.socket,
+            sizes: Sizes {
+                frontends: self.max_frontends,
+                addresses: self.max_addresses,
+                services: self.max_services,
+                slots: self.max_slots,
+                backends: self.max_backends,
+                connections: self.max_connections,
+                flows: self.max_flows,
+            },
+            events: EventSampling { one_choice_in: self.event_sample, per_second: self.event_rate },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<AgentConfig, clap::Error> {
+        Command::try_parse_from(line.split_whitespace()).map(|command| command.arguments.config().unwrap())
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = parse("agent --manifests m --node-name n --cgroup /c").unwrap();
+        assert_eq!(config.socket, PathBuf::from("/run/mesh/mesh.sock"));
+        assert_eq!(config.datapath.pins, PathBuf::from("/sys/fs/bpf/mesh"));
+        assert_eq!(config.sizes, Sizes::default());
+        assert_eq!(config.events, EventSampling::default());
+    }
+
+    #[test]
+    fn every_argument_arrives() {
+        let config = parse(
+            "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
+             --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --event-sample 9 \
+             --event-rate 10",
+        )
+        .unwrap();
+        assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
+        assert_eq!(config.socket, PathBuf::from("/s"));
+        let sizes = Sizes { frontends: 2, addresses: 7, services: 3, slots: 4, backends: 5, connections: 6, flows: 8 };
+        assert_eq!(config.sizes, sizes);
+        assert_eq!(config.events, EventSampling { one_choice_in: 9, per_second: 10 });
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for line in [
+            "agent --node-name n",
+            "agent --manifests m --node-name n --max-slots 1",
+            "agent --manifests m --node-name n --max-slots 100000000",
+            "agent --manifests m --node-name n --event-rate -1",
+            "agent --manifests m --node-name=",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `mesh events`: sampled choices and refusals.
+
+use super::arguments::{NamespaceArguments, SocketArguments};
+use super::exit::Exit;
+use super::output::{Format, Listed, OutputArguments, print};
+use super::table::{Cell, Column, Table, Tone};
+use crate::api::types::Event;
+
+/// Print sampled choices and refusals: which client went where, and why.
+///
+/// The agent remembers the last ones. Choices are sampled and all events are limited in rate (`mesh agent --event-sample`,
+/// `--event-rate`): count with `mesh status` and `mesh service show`, not here.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Only refusals.
+    #[arg(long)]
+    refused: bool,
+    #[command(flatten)]
+    namespace: NamespaceArguments,
+    #[command(flatten)]
+    socket: SocketArguments,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  The last events:
+    mesh events
+  Refusals as they come:
+    mesh events --refused -w
+  As JSON lines, for programs:
+    mesh events -w -o json | jq -r 'select(.reason == \"service-limit\") | .command'";
+
+impl Arguments {
+    /// Prints what is remembered, and with `-w` what comes.
+    pub async fn run(self) -> anyhow::Result<Exit> {
+        let client = self.socket.client();
+        let follow = self.output.watch.then_some("true");
+        let mut lines = client.lines::<Event>("/v1/events", &[("follow", follow)]).await?;
+        let mut table = Table::new(Event::COLUMNS, self.output.output == Format::Wide);
+        let mut any = false;
+        while let Some(event) = lines.next().await? {
+            if !self.wants(&event) {
+                continue;
+            }
+            any = true;
+            match self.output.output {
+                Format::Table | Format::Wide => print(&table.render(&[event.cells()]))?,
+                Format::Json => print(&format!("{}\n", serde_json::to_string(&event)?))?,
+                Format::Yaml => print(&format!("---\n{}", serde_saphyr::to_string(&event)?))?,
+            }
+        }
+        if !any && matches!(self.output.output, Format::Table | Format::Wide) {
+            anstream::eprintln!("No events found.");
+        }
+        Ok(Exit::Ok)
+    }
+
+    fn wants(&self, event: &Event) -> bool {
+        let here = self
+            .namespace
+            .namespace
+            .as_ref()
+            .is_none_or(|wanted| event.service.as_ref().is_some_and(|service| service.namespace == *wanted));
+        here && (event.refused || !self.refused)
+    }
+}
+
+impl Listed for Event {
+    const NOUN: &'static str = "events";
+    const COLUMNS: &'static [Column] = &[
+        Column::new("TIME").at_least(12),
+        Column::new("REASON").at_least(13),
+        Column::new("SERVICE").at_least(20),
+        Column::new("FRONTEND").at_least(22),
+        Column::new("BACKEND").at_least(18),
+        Column::new("COMMAND").at_least(15),
+        Column::new("PID"),
+        Column::wide("NETNS"),
+        Column::wide("CGROUP"),
+        Column::wide("COOKIE"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            self.at.strftime("%H:%M:%S%.3f").into(),
+            Cell::toned(&self.reason, if self.refused { Tone::Bad } else { Tone::Good }),
+            self.service.as_ref().map(ToString::to_string).unwrap_or_default().into(),
+            format!("{}/{}", self.frontend, self.protocol).into(),
+            self.backend.map(|backend| backend.to_string()).unwrap_or_default().into(),
+            (&self.command).into(),
+            self.pid.into(),
+            self.netns.into(),
+            self.cgroup.into(),
+            self.cookie.into(),
+        ]
+    }
+
+    fn key(&self) -> String {
+        format!("{} {}", self.at, self.cookie)
+    }
+}

@@ -1,0 +1,51 @@
+//! What the command line asks of the agent.
+
+use crate::datapath::Sizes;
+use std::path::PathBuf;
+
+/// The socket of the agent unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/mesh/mesh.sock";
+
+/// The directory of the pins unless told otherwise.
+pub const DEFAULT_PINS: &str = "/sys/fs/bpf/mesh";
+
+/// `mesh agent`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentConfig {
+    /// The directory tree of the manifests.
+    pub manifests: PathBuf,
+    /// The node that the agent decides for.
+    pub node_name: String,
+    /// The data path.
+    pub datapath: DatapathConfig,
+    /// The unix socket of the API.
+    pub socket: PathBuf,
+    /// How large the maps are made.
+    pub sizes: Sizes,
+    /// Which choices and refusals become events.
+    pub events: EventSampling,
+}
+
+/// Where a data path is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DatapathConfig {
+    /// The cgroup2 directory that the programs are attached to.
+    pub cgroup: PathBuf,
+    /// The directory of the pins, on a bpffs.
+    pub pins: PathBuf,
+}
+
+/// Which choices and refusals become events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventSampling {
+    /// One choice in this many; 0 for none. Refusals are not sampled.
+    pub one_choice_in: u32,
+    /// Most events a second on each processor; 0 for none at all.
+    pub per_second: u32,
+}
+
+impl Default for EventSampling {
+    fn default() -> Self {
+        Self { one_choice_in: 128, per_second: 100 }
+    }
+}

@@ -1,0 +1,301 @@
+//! The canned answers: one of each type, with every optional key present somewhere.
+
+use jiff::{Timestamp, ToSpan};
+use mesh_userspace::api::types::{
+    Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
+    Explanation, Finding, Health, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service, ServiceCounts,
+    ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status, Waiting, WaitingState,
+};
+use std::collections::BTreeMap;
+
+/// Twenty days ago, so that ages print the same however slow the test is.
+fn days_ago(days: i64) -> Timestamp {
+    Timestamp::now().checked_sub((days * 24).hours().minutes(1)).unwrap()
+}
+
+fn cart() -> ServiceName {
+    ServiceName { namespace: "shop".into(), name: "cart".into() }
+}
+
+fn port() -> ServicePort {
+    ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }
+}
+
+fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+pub fn status() -> Status {
+    Status {
+        version: "0.1.0".into(),
+        abi: 1,
+        node: "node-1".into(),
+        zone: "a".into(),
+        pid: 4711,
+        since: days_ago(20),
+        health: Health::Ok,
+        problems: vec![],
+        cgroup: "/sys/fs/cgroup".into(),
+        pins: "/sys/fs/bpf/mesh".into(),
+        sources: vec![Source {
+            name: "/etc/mesh".into(),
+            synced: true,
+            last_change: Some(days_ago(10)),
+            objects: counts([("EndpointSlice", 4), ("Service", 3)]),
+            passed_over: counts([("Deployment", 2)]),
+            error: None,
+        }],
+        findings: vec![],
+        maps: vec![
+            MapUsage { name: "FRONTENDS".into(), used: 3, size: 131_072 },
+            MapUsage { name: "SLOTS".into(), used: 500_000, size: 524_288 },
+        ],
+        programs: vec![
+            Program { hook: "connect4".into(), program_id: 12, attached: true, in_force: true },
+            Program { hook: "sock_release".into(), program_id: 13, attached: true, in_force: true },
+        ],
+        services: ServiceCounts { served: 2, without_backends: 1, ignored: 1, waiting: 0 },
+        waiting: vec![],
+        connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7 },
+        refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
+        events: EventCounts { read: 90, lost: 4 },
+        audit: Some(Audit { at: days_ago(9), connections: 5, released: 1, corrected: 2 }),
+    }
+}
+
+pub fn finding() -> Finding {
+    Finding {
+        severity: "rejected".into(),
+        file: Some("shop/cart.yaml".into()),
+        document: Some(2),
+        object: Some(ObjectName { kind: "Service".into(), namespace: "shop".into(), name: "cart".into() }),
+        field: "spec.ports[0].port".into(),
+        message: "70000 is no port".into(),
+        action: "use 1 to 65535".into(),
+    }
+}
+
+pub fn waiting() -> Waiting {
+    Waiting {
+        service: cart(),
+        state: WaitingState::Failed,
+        message: "BACKENDS is full".into(),
+        attempts: 3,
+        next_retry: Timestamp::now().checked_add((24 * 30).hours().minutes(5)).ok(),
+    }
+}
+
+pub fn services() -> Vec<Service> {
+    let cart = Service {
+        namespace: "shop".into(),
+        name: "cart".into(),
+        state: ServiceState::Served,
+        message: String::new(),
+        cluster_ips: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
+        ports: vec![port(), ServicePort { name: "dns".into(), protocol: "UDP".into(), port: 53 }],
+        backends: BackendCounts { eligible: 2, listed: 3 },
+        active: 10,
+        opened: 1_200,
+        refused: 40,
+        max_connections: Some(10),
+        max_connections_per_backend: Some(6),
+        algorithm: "Random".into(),
+        policy: Some("limits".into()),
+    };
+    let headless = Service {
+        namespace: "data".into(),
+        name: "db".into(),
+        state: ServiceState::Ignored,
+        message: "headless: clients reach the endpoints themselves".into(),
+        cluster_ips: vec![],
+        ports: vec![],
+        backends: BackendCounts::default(),
+        active: 0,
+        opened: 0,
+        refused: 0,
+        max_connections: None,
+        max_connections_per_backend: None,
+        algorithm: "Random".into(),
+        policy: None,
+    };
+    vec![headless, cart]
+}
+
+pub fn backends() -> Vec<Backend> {
+    let backend = Backend {
+        service: cart(),
+        service_port: Some(port()),
+        address: "10.244.1.5".parse().unwrap(),
+        port: 8080,
+        protocol: "TCP".into(),
+        pod: "cart-1".into(),
+        node: "node-1".into(),
+        zone: "a".into(),
+        state: BackendState::Eligible,
+        why: "ready".into(),
+        active: 6,
+        max_connections: Some(6),
+    };
+    let excluded = Backend {
+        address: "10.244.1.6".parse().unwrap(),
+        pod: "cart-2".into(),
+        state: BackendState::Excluded,
+        why: "not ready".into(),
+        active: 0,
+        ..backend.clone()
+    };
+    let gone = Backend {
+        service_port: None,
+        address: "fd00:244::7".parse().unwrap(),
+        pod: String::new(),
+        node: String::new(),
+        zone: String::new(),
+        state: BackendState::Gone,
+        why: "its endpoint was removed; its connections go on".into(),
+        active: 4,
+        max_connections: None,
+        ..backend.clone()
+    };
+    vec![backend, excluded, gone]
+}
+
+pub fn detail() -> ServiceDetail {
+    ServiceDetail {
+        service: services().remove(1),
+        internal_traffic_policy: "Cluster".into(),
+        traffic_distribution: "PreferSameZone".into(),
+        reasons: counts([("selected", 1_200), ("service-limit", 40), ("spilled", 2), ("no-backend", 0)]),
+        endpoints: backends(),
+        findings: vec![finding()],
+    }
+}
+
+pub fn connections() -> Vec<Connection> {
+    vec![Connection {
+        cookie: 99,
+        service: Some(cart()),
+        frontend: "10.96.0.10:80".parse().unwrap(),
+        backend: "10.244.1.5:8080".parse().unwrap(),
+        protocol: "TCP".into(),
+        netns: 5,
+        opened: days_ago(15),
+        confirmed: true,
+    }]
+}
+
+pub fn events() -> Vec<Event> {
+    let chosen = Event {
+        at: "2026-03-01T12:00:00.25Z".parse().unwrap(),
+        reason: "selected".into(),
+        refused: false,
+        service: Some(cart()),
+        frontend: "10.96.0.10:80".parse().unwrap(),
+        protocol: "TCP".into(),
+        backend: Some("10.244.1.5:8080".parse().unwrap()),
+        pid: 321,
+        command: "curl".into(),
+        netns: 5,
+        cgroup: 77,
+        cookie: 99,
+    };
+    let refused = Event {
+        reason: "service-limit".into(),
+        refused: true,
+        backend: None,
+        command: "python3".into(),
+        ..chosen.clone()
+    };
+    vec![chosen, refused]
+}
+
+pub fn explanation() -> Explanation {
+    let candidate = |address: &str, is_in, why: &str, probability| Candidate {
+        address: address.parse().unwrap(),
+        port: 8080,
+        pod: "cart-1".into(),
+        node: "node-1".into(),
+        zone: "a".into(),
+        is_in,
+        why: why.into(),
+        active: 2,
+        probability,
+    };
+    Explanation {
+        target: "10.96.0.10:80".parse().unwrap(),
+        protocol: "TCP".into(),
+        client: Some(Client {
+            asked: "shop/web-1".into(),
+            address: Some("10.244.1.9".parse().unwrap()),
+            pod: "shop/web-1".into(),
+            node: "node-1".into(),
+            zone: "a".into(),
+        }),
+        node: "node-1".into(),
+        zone: "a".into(),
+        outcome: Outcome::Balanced,
+        reason: None,
+        summary: "goes to one of 3 backends".into(),
+        service: Some(cart()),
+        ports: vec![port()],
+        rule: Some(Rule {
+            algorithm: "Random".into(),
+            policy: Some("limits".into()),
+            internal_traffic_policy: "Cluster".into(),
+            traffic_distribution: "PreferSameZone".into(),
+            active: 4,
+            max_connections: Some(10),
+            max_connections_per_backend: Some(6),
+        }),
+        backends: vec![
+            candidate("10.244.1.5", true, "ready", 1.0 / 3.0),
+            candidate("10.244.1.6", false, "not ready", 0.0),
+        ],
+        likely: "any of the backends that are in, each with the same probability".into(),
+        notes: vec!["the client is on this node".into()],
+    }
+}
+
+pub fn refusal() -> Explanation {
+    Explanation {
+        target: "10.96.0.10:81".parse().unwrap(),
+        outcome: Outcome::Refused,
+        reason: Some("no-such-port".into()),
+        summary: "the address is a Service's, the port is not".into(),
+        client: None,
+        rule: None,
+        backends: vec![],
+        likely: String::new(),
+        notes: vec![],
+        ..explanation()
+    }
+}
+
+pub fn untouched() -> Explanation {
+    Explanation {
+        target: "192.0.2.1:443".parse().unwrap(),
+        outcome: Outcome::Untouched,
+        reason: None,
+        summary: "not a Service's address: the connection goes where it is addressed".into(),
+        service: None,
+        ports: vec![],
+        zone: String::new(),
+        ..refusal()
+    }
+}
+
+pub fn tables() -> Vec<ServiceTable> {
+    vec![ServiceTable {
+        service: cart(),
+        addresses: vec!["10.96.0.10".parse().unwrap()],
+        ports: vec![PortTable {
+            protocol: "TCP".into(),
+            frontends: vec!["10.96.0.10:80".parse().unwrap()],
+            algorithm: "Random".into(),
+            backends: vec!["10.244.1.5:8080".parse().unwrap()],
+            kept: vec![],
+            end_gone: false,
+        }],
+        max_connections: Some(10),
+        max_connections_per_backend: None,
+    }]
+}

@@ -1,0 +1,42 @@
+//! `docs/api.md` names every key and every path.
+
+use crate::answers;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const DOCUMENT: &str = include_str!("../../../docs/api.md");
+
+#[test]
+fn every_key_is_documented() {
+    let mut keys = BTreeSet::new();
+    collect(&answers::status(), &mut keys);
+    collect(&answers::finding(), &mut keys);
+    collect(&answers::waiting(), &mut keys);
+    collect(&answers::detail(), &mut keys);
+    collect(&answers::connections(), &mut keys);
+    collect(&answers::events(), &mut keys);
+    collect(&answers::explanation(), &mut keys);
+    collect(&answers::tables(), &mut keys);
+    let missing: Vec<_> = keys.iter().filter(|key| !DOCUMENT.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "docs/api.md lacks {missing:?}");
+}
+
+/// The keys of an answer; those of a map from names to counts are values, not keys.
+fn collect<T: Serialize>(answer: &T, keys: &mut BTreeSet<String>) {
+    fn walk(value: &Value, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    keys.insert(key.clone());
+                    if !["objects", "passedOver", "refusals", "reasons"].contains(&key.as_str()) {
+                        walk(value, keys);
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, keys)),
+            _ => {}
+        }
+    }
+    walk(&serde_json::to_value(answer).unwrap(), keys);
+}

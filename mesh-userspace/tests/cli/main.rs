@@ -1,0 +1,10 @@
+//! The command line and the API, as a user and a program meet them: the real binary against a real unix socket, behind
+//! which a test's own task owns a canned state.
+
+mod agent;
+mod answers;
+mod documentation;
+mod errors;
+mod http;
+mod listing;
+mod watching;
