@@ -195,3 +195,29 @@ pub fn is_empty(map: BorrowedFd<'_>) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+/// The ids of the programs that run for sockets of `cgroup` at one hook, inherited ones included, in the order in which
+/// they run.
+pub fn effective_programs(cgroup: BorrowedFd<'_>, attach_type: u32) -> io::Result<Vec<u32>> {
+    const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+    let mut ids = vec![0_u32; 64];
+    loop {
+        let mut attr = zeroed();
+        attr.query.__bindgen_anon_1.target_fd = cgroup.as_raw_fd() as u32;
+        attr.query.attach_type = attach_type;
+        attr.query.query_flags = BPF_F_QUERY_EFFECTIVE;
+        attr.query.prog_ids = ids.as_mut_ptr() as u64;
+        attr.query.__bindgen_anon_2.prog_cnt = ids.len() as u32;
+        let result = bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr);
+        // SAFETY: the kernel writes how many there are into `prog_cnt`.
+        let there = unsafe { attr.query.__bindgen_anon_2.prog_cnt } as usize;
+        match result {
+            Ok(_) => {
+                ids.truncate(there);
+                return Ok(ids);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && there > ids.len() => ids.resize(there, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}

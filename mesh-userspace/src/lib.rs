@@ -13,6 +13,7 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod datapath;
+pub mod doctor;
 pub mod drain;
 pub mod model;
 pub mod plan;

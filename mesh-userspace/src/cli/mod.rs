@@ -9,11 +9,13 @@ mod arguments;
 mod backend;
 mod completions;
 mod connection;
+mod doctor;
 mod events;
 mod exit;
 mod explain;
 mod man;
 mod output;
+mod probe;
 mod service;
 mod status;
 mod table;
@@ -60,8 +62,11 @@ enum Verb {
     Connection(connection::Arguments),
     Events(events::Arguments),
     Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    #[command(hide = true)]
+    Probe(probe::Arguments),
 }
 
 /// The command, from the arguments to the exit code.
@@ -84,6 +89,8 @@ fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Connection(arguments) => asking(arguments.run()),
         Verb::Events(arguments) => asking(arguments.run()),
         Verb::Explain(arguments) => asking(arguments.run()),
+        Verb::Doctor(arguments) => asking(arguments.run()),
+        Verb::Probe(arguments) => arguments.run(),
     }
 }
 

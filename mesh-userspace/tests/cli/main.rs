@@ -3,6 +3,7 @@
 
 mod agent;
 mod answers;
+mod doctor;
 mod documentation;
 mod errors;
 mod http;
