@@ -3,7 +3,7 @@
 #![expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
 #![expect(unsafe_code, reason = "system calls on file descriptors and buffers that are borrowed for the call")]
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info};
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_map_type};
 use std::ffi::CString;
 use std::io;
 use std::mem;
@@ -44,6 +44,50 @@ pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
+/// A map to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMap<'a> {
+    /// The map's type.
+    pub kind: bpf_map_type,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Entries.
+    pub max_entries: u32,
+    /// `BPF_F_...`.
+    pub flags: u32,
+    /// For a map of maps: one like those that it will hold.
+    pub inner: Option<BorrowedFd<'a>>,
+}
+
+impl Default for NewMap<'_> {
+    fn default() -> Self {
+        Self {
+            kind: bpf_map_type::BPF_MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            flags: 0,
+            inner: None,
+        }
+    }
+}
+
+/// Makes a map that lives as long as its descriptor.
+pub fn create_map(map: &NewMap<'_>) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.__bindgen_anon_1.map_type = map.kind as u32;
+    attr.__bindgen_anon_1.key_size = map.key_size;
+    attr.__bindgen_anon_1.value_size = map.value_size;
+    attr.__bindgen_anon_1.max_entries = map.max_entries;
+    attr.__bindgen_anon_1.map_flags = map.flags;
+    attr.__bindgen_anon_1.inner_map_fd = map.inner.map_or(0, |fd| fd.as_raw_fd() as u32);
+    let fd = bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Inserts or replaces one element. `key` and `value` must have the map's sizes.
 pub fn update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
     let mut attr = zeroed();
@@ -66,13 +110,22 @@ pub fn delete(map: BorrowedFd<'_>, key: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Removes one element of a hash into `value`, in one step; `false` when there was none. Linux 5.14.
+pub fn lookup_and_delete(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    element_out(bpf_cmd::BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key, value)
+}
+
 /// Reads one element into `value`; `false` when there is none.
 pub fn lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+    element_out(bpf_cmd::BPF_MAP_LOOKUP_ELEM, map, key, value)
+}
+
+fn element_out(command: bpf_cmd, map: BorrowedFd<'_>, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
     let mut attr = zeroed();
     attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
     attr.__bindgen_anon_2.key = key.as_ptr() as u64;
     attr.__bindgen_anon_2.__bindgen_anon_1.value = value.as_mut_ptr() as u64;
-    match bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr) {
+    match bpf(command, &mut attr) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(error) => Err(error),

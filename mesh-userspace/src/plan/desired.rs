@@ -3,6 +3,7 @@
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::Algorithm;
 use mesh_common::tables::FrontendKey;
+use std::fmt;
 
 /// Everything that the maps should hold for one Service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,4 +43,10 @@ pub struct BackendKey {
     pub port: Port,
     /// The transport protocol.
     pub protocol: Protocol,
+}
+
+impl fmt::Display for BackendKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        FrontendKey::new(self.address, self.port, self.protocol).fmt(f)
+    }
 }

@@ -1,0 +1,120 @@
+//! One Service as the maps hold it.
+
+use super::Epoch;
+use crate::model::ServiceKey;
+use crate::plan::{BackendKey, DesiredService};
+use mesh_common::address::Address;
+use mesh_common::select::Algorithm;
+use mesh_common::tables::{BackendId, FrontendKey, ServiceId, SlotRange};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A Service: the entry that counts for it, its ports, its backends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// The entry of `SERVICES` that holds its count and limits.
+    pub id: ServiceId,
+    /// Whose it is; `None` when an earlier agent left it and no Service has claimed it.
+    pub service: Option<ServiceKey>,
+    /// Recognised with frontends that its Service does not have: they go, and programs that may have seen them end, before
+    /// anything else changes. The epoch in which the last went.
+    pub inherits: Option<Epoch>,
+    /// The limit in force.
+    pub max_connections: u64,
+    /// The limit in force.
+    pub max_connections_per_backend: u64,
+    /// Its elements of `ADDRESSES`.
+    pub addresses: Vec<Address>,
+    /// Its live ports.
+    pub ports: Vec<AppliedPort>,
+    /// Its serving backends.
+    pub backends: BTreeMap<BackendKey, AppliedBackend>,
+    /// Its backends that are gone but not free yet; [`super::Applied::gone`] has the facts.
+    pub gone: BTreeMap<BackendKey, BackendId>,
+}
+
+/// An entry of `SERVICES` that is a port of one family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppliedPort {
+    /// The entry.
+    pub id: ServiceId,
+    /// What it was opened for; it names the port.
+    pub dialled: Option<FrontendKey>,
+    /// The elements of `FRONTENDS` that lead to it.
+    pub frontends: Vec<FrontendKey>,
+    /// How a slot is picked.
+    pub algorithm: Algorithm,
+    /// Where its slots lie.
+    pub range: SlotRange,
+    /// What its slots say.
+    pub slots: Vec<BackendId>,
+}
+
+/// An entry of `BACKENDS` that serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AppliedBackend {
+    /// The entry.
+    pub id: BackendId,
+    /// Whether its sockets are ended once it is gone.
+    pub ends: bool,
+}
+
+/// A backend whose endpoint is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone {
+    /// The account that it belongs to.
+    pub account: ServiceId,
+    /// The endpoint.
+    pub key: BackendKey,
+    /// The epoch in which it went.
+    pub since: Epoch,
+    /// Whether its sockets are ended.
+    pub ends: bool,
+}
+
+/// The entry of a port that was closed: connections may still name it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Leaving {
+    /// The account of its Service.
+    pub account: ServiceId,
+    /// What it was opened for.
+    pub dialled: Option<FrontendKey>,
+    /// The epoch in which it was closed.
+    pub since: Epoch,
+}
+
+impl Account {
+    /// A Service without ports.
+    pub fn new(id: ServiceId, service: Option<ServiceKey>) -> Self {
+        Self {
+            id,
+            service,
+            inherits: None,
+            max_connections: mesh_common::tables::UNLIMITED,
+            max_connections_per_backend: mesh_common::tables::UNLIMITED,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            backends: BTreeMap::new(),
+            gone: BTreeMap::new(),
+        }
+    }
+
+    /// A live port by its entry.
+    pub fn port(&self, id: ServiceId) -> Option<&AppliedPort> {
+        self.ports.iter().find(|port| port.id == id)
+    }
+
+    pub(super) fn port_mut(&mut self, id: ServiceId) -> Option<&mut AppliedPort> {
+        self.ports.iter_mut().find(|port| port.id == id)
+    }
+
+    /// Whether a frontend leads to it that `desired` does not have.
+    pub(super) fn has_more_than(&self, desired: &DesiredService) -> bool {
+        let wanted: BTreeSet<&FrontendKey> = desired.ports.iter().flat_map(|port| &port.frontends).collect();
+        self.ports.iter().flat_map(|port| &port.frontends).any(|key| !wanted.contains(key))
+    }
+
+    /// Whether it has no port, address or serving backend.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.addresses.is_empty() && self.backends.is_empty()
+    }
+}

@@ -1,0 +1,223 @@
+//! What the maps hold, as the agent knows it: changed only by steps that succeeded.
+
+mod account;
+mod apply;
+mod arena;
+mod filter;
+mod ids;
+mod quarantine;
+
+pub use account::{Account, AppliedBackend, AppliedPort, Gone, Leaving};
+pub use arena::Arena;
+pub use filter::FilterBits;
+pub use ids::Ids;
+pub use quarantine::{Epoch, Freed, Quarantine};
+
+use super::{DesiredPort, DesiredService, Sizes};
+use crate::model::ServiceKey;
+use mesh_common::address::{Address, Protocol};
+use mesh_common::tables::{BackendId, FrontendKey, ServiceId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What the maps hold.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The tables' sizes.
+    pub sizes: Sizes,
+    pub(crate) names: HashMap<ServiceKey, ServiceId>,
+    pub(crate) accounts: HashMap<ServiceId, Account>,
+    /// Every entry of `SERVICES` in use, and its account.
+    pub(crate) entries: HashMap<ServiceId, ServiceId>,
+    pub(crate) frontends: HashMap<FrontendKey, ServiceId>,
+    pub(crate) addresses: HashMap<Address, ServiceId>,
+    pub(crate) filter: FilterBits,
+    /// Backends whose endpoint is gone.
+    pub(crate) gone: BTreeMap<BackendId, Gone>,
+    /// Entries of ports that were closed.
+    pub(crate) leaving: BTreeMap<ServiceId, Leaving>,
+    /// Accounts that hold nothing any more, and since when.
+    pub(crate) empty: BTreeMap<ServiceId, Epoch>,
+    pub(crate) service_ids: Ids,
+    pub(crate) backend_ids: Ids,
+    pub(crate) arena: Arena,
+    pub(crate) quarantine: Quarantine,
+}
+
+impl Applied {
+    /// Empty maps.
+    pub fn new(sizes: Sizes) -> Self {
+        Self {
+            sizes,
+            names: HashMap::new(),
+            accounts: HashMap::new(),
+            entries: HashMap::new(),
+            frontends: HashMap::new(),
+            addresses: HashMap::new(),
+            filter: FilterBits::default(),
+            gone: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            empty: BTreeMap::new(),
+            service_ids: Ids::new(sizes.services, &BTreeSet::new()),
+            backend_ids: Ids::new(sizes.backends, &BTreeSet::new()),
+            arena: Arena::new(sizes.slots),
+            quarantine: Quarantine::default(),
+        }
+    }
+
+    /// The account of a Service by its name.
+    pub fn account_of(&self, service: &ServiceKey) -> Option<&Account> {
+        self.account(*self.names.get(service)?)
+    }
+
+    /// An account by its entry.
+    pub fn account(&self, id: ServiceId) -> Option<&Account> {
+        self.accounts.get(&id)
+    }
+
+    /// Every account, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// Accounts that an earlier agent left and no Service has claimed, by id.
+    pub fn orphans(&self) -> Vec<ServiceId> {
+        let unnamed = self.accounts.values().filter(|account| account.service.is_none() && !account.is_empty());
+        let mut ids: Vec<_> = unnamed.map(|account| account.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The account that an entry of `SERVICES` belongs to, and the frontend that names its port (`None` for an account
+    /// that is no port). For the names in events.
+    pub fn entry(&self, id: ServiceId) -> Option<(&Account, Option<FrontendKey>)> {
+        let account = self.account(*self.entries.get(&id)?)?;
+        let port = account.port(id).and_then(|port| port.dialled);
+        Some((account, port.or_else(|| self.leaving.get(&id).and_then(|leaving| leaving.dialled))))
+    }
+
+    /// The entry that a frontend leads to.
+    pub fn frontend(&self, key: &FrontendKey) -> Option<ServiceId> {
+        self.frontends.get(key).copied()
+    }
+
+    /// The account that an address belongs to.
+    pub fn address(&self, address: &Address) -> Option<ServiceId> {
+        self.addresses.get(address).copied()
+    }
+
+    /// Backends whose endpoint is gone and that are not free yet, by id.
+    pub fn gone(&self) -> impl Iterator<Item = (BackendId, &Gone)> {
+        self.gone.iter().map(|(&id, gone)| (id, gone))
+    }
+
+    /// Entries of closed ports that are not free yet, by id.
+    pub fn leaving(&self) -> impl Iterator<Item = (ServiceId, &Leaving)> {
+        self.leaving.iter().map(|(&id, leaving)| (id, leaving))
+    }
+
+    /// Accounts that hold nothing any more, with the epoch in which they lost the last.
+    pub fn empty(&self) -> impl Iterator<Item = (ServiceId, Epoch)> {
+        self.empty.iter().map(|(&id, &since)| (id, since))
+    }
+
+    /// Filter bits that are set though no address has them.
+    pub fn idle_bits(&self) -> Vec<u32> {
+        self.filter.idle()
+    }
+
+    /// Entries in use of each table, for status.
+    pub fn used(&self) -> Sizes {
+        Sizes {
+            frontends: self.frontends.len() as u32,
+            addresses: self.addresses.len() as u32,
+            services: self.service_ids.taken(),
+            slots: self.sizes.slots - self.arena.free(),
+            backends: self.backend_ids.taken(),
+        }
+    }
+
+    /// Recognises accounts that an earlier agent left: each goes to the Service that has most of its frontends and
+    /// addresses, when that Service has no account yet.
+    pub fn claim<'a>(&mut self, services: impl Iterator<Item = (&'a ServiceKey, &'a DesiredService)>) {
+        if self.accounts.len() == self.names.len() {
+            return; // every account has a name
+        }
+        let mut votes: BTreeMap<(&ServiceKey, ServiceId), (u32, &DesiredService)> = BTreeMap::new();
+        for (service, desired) in services.filter(|(service, _)| !self.names.contains_key(*service)) {
+            let frontends = desired.ports.iter().flat_map(|port| &port.frontends);
+            let by_frontend = frontends.filter_map(|key| self.entries.get(self.frontends.get(key)?));
+            let by_address = desired.addresses.iter().filter_map(|address| self.addresses.get(address));
+            for id in by_frontend.chain(by_address) {
+                if self.accounts.get(id).is_some_and(|account| account.service.is_none()) {
+                    votes.entry((service, *id)).or_insert((0, desired)).0 += 1;
+                }
+            }
+        }
+        let mut votes: Vec<_> = votes.into_iter().collect();
+        // Of equals the first by name and number: the result does not depend on the order of the tables.
+        votes.sort_by_key(|&((service, id), (votes, _))| (std::cmp::Reverse(votes), service, id));
+        for ((service, id), (_, desired)) in votes {
+            let Some(account) = self.accounts.get_mut(&id).filter(|account| account.service.is_none()) else {
+                continue;
+            };
+            if !self.names.contains_key(service) {
+                account.service = Some(service.clone());
+                account.inherits = account.has_more_than(desired).then(Quarantine::before_all);
+                self.names.insert(service.clone(), id);
+            }
+        }
+    }
+
+    /// Ends an inheritance when nothing leads to the Service that should not, in any program either.
+    pub fn settle_inheritance(&mut self, service: &ServiceKey, desired: &DesiredService) {
+        let Some(account) = self.names.get(service).and_then(|id| self.accounts.get_mut(id)) else { return };
+        if account.inherits.is_some_and(|epoch| self.quarantine.has_passed(epoch)) && !account.has_more_than(desired) {
+            account.inherits = None;
+        }
+    }
+
+    /// Remembers for each backend whether its sockets are to be ended once it is gone: its port decides, and for one
+    /// that has none any more the ports of its protocol.
+    pub fn remember_ends(&mut self, service: &ServiceKey, desired: &DesiredService) {
+        let Some(account) = self.names.get(service).and_then(|id| self.accounts.get_mut(id)) else { return };
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let of_protocol = |port: &&DesiredPort| port.frontends.iter().any(|key| key.protocol() == protocol);
+            let Some(port) = desired.ports.iter().find(of_protocol) else { continue };
+            let backends = account.backends.iter_mut().filter(|(key, _)| key.protocol == protocol);
+            backends.for_each(|(_, backend)| backend.ends = port.end_gone);
+        }
+        for port in &desired.ports {
+            for key in port.slots.iter().chain(&port.kept) {
+                if let Some(backend) = account.backends.get_mut(key) {
+                    backend.ends = port.end_gone;
+                }
+            }
+        }
+    }
+
+    /// No connection names the account's own entry as its port any more: another port may be opened there.
+    pub fn forget_port(&mut self, id: ServiceId) {
+        self.leaving.remove(&id);
+    }
+
+    /// What waits for a grace period, and the epochs.
+    pub fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
+    }
+
+    /// Ends the epoch; the grace period that begins now covers all that happened in it.
+    pub fn end_epoch(&mut self) -> Epoch {
+        self.quarantine.end_epoch()
+    }
+
+    /// A grace period that began after `epoch` has passed: what was freed by then may be reused.
+    pub fn release(&mut self, epoch: Epoch) {
+        for freed in self.quarantine.release(epoch) {
+            match freed {
+                Freed::Slots(range) => self.arena.give_back(range),
+                Freed::Service(id) => self.service_ids.give_back(id.0),
+                Freed::Backend(id) => self.backend_ids.give_back(id.0),
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One step from what the maps hold to what they should hold.
+//!
+//! Each step is one that a reader may see done or not done, at any moment, without ever being led astray: it writes
+//! what nothing refers to yet, or one aligned word, or one hash element.
+
+use super::BackendKey;
+use crate::model::ServiceKey;
+use mesh_common::address::Address;
+use mesh_common::select::Algorithm;
+use mesh_common::tables::{BackendId, FrontendKey, ServiceId, SlotRange, UNLIMITED};
+use std::fmt;
+
+/// A change of the maps. [`MapOp::phase`] gives the order within one Service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MapOp {
+    /// A fresh entry of `SERVICES` becomes the account of a Service: counters at zero, limits set, no slots.
+    OpenAccount {
+        /// The entry.
+        id: ServiceId,
+        /// The Service; `None` for one that an earlier agent left.
+        service: Option<ServiceKey>,
+        /// Most connections at once.
+        max_connections: u64,
+        /// Most connections at once to each backend.
+        max_connections_per_backend: u64,
+    },
+    /// Changes the limit of a live account.
+    SetMaxConnections {
+        /// The account.
+        account: ServiceId,
+        /// Most connections at once.
+        limit: u64,
+    },
+    /// Changes the limit of a live account's backends.
+    SetMaxConnectionsPerBackend {
+        /// The account.
+        account: ServiceId,
+        /// Most connections at once to each backend.
+        limit: u64,
+    },
+    /// A fresh entry of `BACKENDS` becomes a backend, serving, in no slot yet.
+    CreateBackend {
+        /// The entry.
+        id: BackendId,
+        /// The endpoint.
+        key: BackendKey,
+        /// The account that it belongs to.
+        account: ServiceId,
+    },
+    /// A backend that was gone serves again, with its id and its count.
+    ReviveBackend {
+        /// The entry.
+        id: BackendId,
+        /// The endpoint.
+        key: BackendKey,
+        /// The account that it belongs to.
+        account: ServiceId,
+    },
+    /// Writes a range of `SLOTS` that nothing refers to.
+    WriteSlots {
+        /// First position.
+        base: u32,
+        /// What each position says, in order.
+        backends: Vec<BackendId>,
+    },
+    /// Writes over the front of a live port's own slots, when no other range is free: each position says one of the
+    /// Service's backends before and after.
+    RewriteSlots {
+        /// The port's entry.
+        id: ServiceId,
+        /// First position.
+        base: u32,
+        /// What each position says, in order.
+        backends: Vec<BackendId>,
+    },
+    /// A fresh entry of `SERVICES`, or the account's own, becomes a port: rule set, no slots yet.
+    OpenPort {
+        /// The entry.
+        id: ServiceId,
+        /// The account of the Service.
+        account: ServiceId,
+        /// How a slot is picked.
+        algorithm: Algorithm,
+        /// What clients will dial; it names the port.
+        dialled: Option<FrontendKey>,
+    },
+    /// Changes how a slot of a live port is picked. One word; every algorithm picks from any slots.
+    SetAlgorithm {
+        /// The entry.
+        id: ServiceId,
+        /// The account of the Service.
+        account: ServiceId,
+        /// How a slot is picked.
+        algorithm: Algorithm,
+    },
+    /// The one-word store that puts a port's slots in force.
+    Publish {
+        /// The entry.
+        id: ServiceId,
+        /// Where its slots lie.
+        range: SlotRange,
+        /// What they say.
+        backends: Vec<BackendId>,
+    },
+    /// The filter lets an address pass.
+    SetFilter {
+        /// The address.
+        address: Address,
+    },
+    /// Clients that dial this reach the port.
+    InsertFrontend {
+        /// What clients dial.
+        key: FrontendKey,
+        /// The port's entry.
+        id: ServiceId,
+    },
+    /// Ports of this address that no Service lists are refused.
+    InsertAddress {
+        /// The Service's address.
+        address: Address,
+        /// The account of the Service.
+        account: ServiceId,
+    },
+    /// Clients no longer reach the port by this.
+    DeleteFrontend {
+        /// What clients dialled.
+        key: FrontendKey,
+        /// The port's entry.
+        id: ServiceId,
+    },
+    /// The address is no Service's any more.
+    DeleteAddress {
+        /// The Service's address.
+        address: Address,
+        /// The account of the Service.
+        account: ServiceId,
+    },
+    /// A port that nothing leads to loses its slots; its entry is kept while connections name it.
+    ClosePort {
+        /// The entry.
+        id: ServiceId,
+    },
+    /// A backend's endpoint is gone: flows pick anew, open connections are counted until they end.
+    MarkGone {
+        /// The entry.
+        id: BackendId,
+        /// The endpoint.
+        key: BackendKey,
+        /// The account that it belongs to.
+        account: ServiceId,
+    },
+    /// The filter stops an address's bit that no address of a Service has any more.
+    ClearFilter {
+        /// The bit, 0 to 1,048,575.
+        bit: u32,
+    },
+    /// An entry of `BACKENDS` that counts nothing becomes free.
+    RetireBackend {
+        /// The entry.
+        id: BackendId,
+    },
+    /// An entry of `SERVICES` that counts nothing and that nothing refers to becomes free.
+    RetireService {
+        /// The entry.
+        id: ServiceId,
+    },
+}
+
+/// When a step comes among the steps of its Service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// Stores to arrays: what nothing refers to, then the words that put it in force. Each needs those before it.
+    Build,
+    /// New hash elements, when all that they lead to is there.
+    Insert,
+    /// Hash elements go.
+    Delete,
+    /// What these led to goes.
+    Settle,
+}
+
+impl MapOp {
+    /// When it comes among the steps of its Service. A backend may be marked gone as soon as no slot in force names it.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::SetFilter { .. } | Self::InsertFrontend { .. } | Self::InsertAddress { .. } => Phase::Insert,
+            Self::DeleteFrontend { .. } | Self::DeleteAddress { .. } => Phase::Delete,
+            Self::ClosePort { .. }
+            | Self::ClearFilter { .. }
+            | Self::RetireBackend { .. }
+            | Self::RetireService { .. } => Phase::Settle,
+            _ => Phase::Build,
+        }
+    }
+}
+
+/// A limit for people.
+struct Limit(u64);
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == UNLIMITED { f.write_str("no limit") } else { self.0.fmt(f) }
+    }
+}
+
+/// `1 slot`, `2 slots`.
+struct Slots(usize);
+
+impl fmt::Display for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} slot{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+impl fmt::Display for MapOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OpenAccount { id, service, max_connections, max_connections_per_backend } => {
+                write!(f, "SERVICES[{}]: account", id.0)?;
+                if let Some(service) = service {
+                    write!(f, " of {service}")?;
+                }
+                let (most, each) = (Limit(*max_connections), Limit(*max_connections_per_backend));
+                write!(f, ", connections at once: {most}, to each backend: {each}")
+            }
+            Self::SetMaxConnections { account, limit } => {
+                write!(f, "SERVICES[{}]: connections at once: {}", account.0, Limit(*limit))
+            }
+            Self::SetMaxConnectionsPerBackend { account, limit } => {
+                write!(f, "SERVICES[{}]: connections at once to each backend: {}", account.0, Limit(*limit))
+            }
+            Self::CreateBackend { id, key, account } => {
+                write!(f, "BACKENDS[{}]: {key} of account {}, new", id.0, account.0)
+            }
+            Self::ReviveBackend { id, key, .. } => write!(f, "BACKENDS[{}]: {key} serves again", id.0),
+            Self::WriteSlots { base, backends } => {
+                write!(f, "SLOTS[{base}..{}]: ", *base as usize + backends.len())?;
+                list(f, backends)
+            }
+            Self::RewriteSlots { id, base, backends } => {
+                write!(f, "SLOTS[{base}..{}]: in place for SERVICES[{}]: ", *base as usize + backends.len(), id.0)?;
+                list(f, backends)
+            }
+            Self::OpenPort { id, account, algorithm, dialled } => {
+                write!(f, "SERVICES[{}]: port", id.0)?;
+                if let Some(dialled) = dialled {
+                    write!(f, " {dialled}")?;
+                }
+                write!(f, " of account {}, {}", account.0, algorithm.name())
+            }
+            Self::SetAlgorithm { id, algorithm, .. } => write!(f, "SERVICES[{}]: {}", id.0, algorithm.name()),
+            Self::Publish { id, range, .. } if range.len == 0 => {
+                write!(f, "SERVICES[{}]: no slots, connections are refused", id.0)
+            }
+            Self::Publish { id, range, .. } => {
+                write!(f, "SERVICES[{}]: {} from {} in force", id.0, Slots(range.len as usize), range.base)
+            }
+            Self::SetFilter { address } => write!(f, "FILTER: {address} passes"),
+            Self::InsertFrontend { key, id } => write!(f, "FRONTENDS: {key} leads to SERVICES[{}]", id.0),
+            Self::InsertAddress { address, account } => {
+                write!(f, "ADDRESSES: {address} belongs to account {}", account.0)
+            }
+            Self::DeleteFrontend { key, .. } => write!(f, "FRONTENDS: {key} goes"),
+            Self::DeleteAddress { address, .. } => write!(f, "ADDRESSES: {address} goes"),
+            Self::ClosePort { id } => write!(f, "SERVICES[{}]: port closed", id.0),
+            Self::MarkGone { id, key, .. } => write!(f, "BACKENDS[{}]: {key} is gone", id.0),
+            Self::ClearFilter { bit } => write!(f, "FILTER: bit {bit} stops"),
+            Self::RetireBackend { id } => write!(f, "BACKENDS[{}]: free", id.0),
+            Self::RetireService { id } => write!(f, "SERVICES[{}]: free", id.0),
+        }
+    }
+}
+
+/// At most eight ids, then how many more.
+fn list(f: &mut fmt::Formatter<'_>, backends: &[BackendId]) -> fmt::Result {
+    const SHOWN: usize = 8;
+    f.write_str("backends")?;
+    for (position, id) in backends.iter().take(SHOWN).enumerate() {
+        write!(f, "{} {}", if position == 0 { "" } else { "," }, id.0)?;
+    }
+    if backends.len() > SHOWN {
+        write!(f, " and {} more", backends.len() - SHOWN)?;
+    }
+    Ok(())
+}
