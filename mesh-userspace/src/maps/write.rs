@@ -1,0 +1,108 @@
+//! Steps that store to arrays, word by word.
+
+use super::arrays::BackendCell;
+use super::{Arrays, MapError};
+use crate::plan::applied::FilterBits;
+use crate::plan::{BackendKey, MapOp};
+use mesh_common::select::Algorithm;
+use mesh_common::tables::{
+    BackendId, BackendState, BackendTag, FilterBit, Rule, Service, ServiceId, SlotRange, UNLIMITED,
+};
+
+/// Does a step. Steps on hashes are not for this function.
+pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
+    match *op {
+        MapOp::OpenAccount { id, max_connections, max_connections_per_backend, .. } => {
+            clear(arrays, id)?;
+            let entry = service(arrays, id)?;
+            entry.max_connections.store(max_connections);
+            entry.max_connections_per_backend.store(max_connections_per_backend);
+            entry.rule.store(Rule { account: id, algorithm: Algorithm::default() }.pack());
+        }
+        MapOp::SetMaxConnections { account, limit } => service(arrays, account)?.max_connections.store(limit),
+        MapOp::SetMaxConnectionsPerBackend { account, limit } => {
+            service(arrays, account)?.max_connections_per_backend.store(limit);
+        }
+        MapOp::CreateBackend { id, ref key, account } => {
+            let entry = backend(arrays, id)?;
+            entry.set_address(&key.address);
+            entry.active.store(0); // a free entry counts nothing
+            entry.tag.store(tag(key, BackendState::Serving, account));
+        }
+        MapOp::ReviveBackend { id, ref key, account } => {
+            backend(arrays, id)?.tag.store(tag(key, BackendState::Serving, account));
+        }
+        MapOp::MarkGone { id, ref key, account } => {
+            backend(arrays, id)?.tag.store(tag(key, BackendState::Gone, account));
+        }
+        MapOp::RetireBackend { id } => backend(arrays, id)?.tag.store(0),
+        MapOp::WriteSlots { base, ref backends } | MapOp::RewriteSlots { base, ref backends, .. } => {
+            let range = base as usize..base as usize + backends.len();
+            let out_of_range = MapError::OutOfRange { map: "SLOTS", index: range.end as u64 };
+            let cells = arrays.slots.get(range).ok_or(out_of_range)?;
+            for (cell, id) in cells.iter().zip(backends) {
+                cell.store(*id);
+            }
+        }
+        MapOp::OpenPort { id, account, algorithm, .. } => {
+            if id != account {
+                clear(arrays, id)?;
+            }
+            service(arrays, id)?.rule.store(Rule { account, algorithm }.pack());
+        }
+        MapOp::SetAlgorithm { id, account, algorithm } => {
+            service(arrays, id)?.rule.store(Rule { account, algorithm }.pack());
+        }
+        MapOp::Publish { id, range, .. } => service(arrays, id)?.slots.store(range.pack()),
+        MapOp::ClosePort { id } => service(arrays, id)?.slots.store(SlotRange::default().pack()),
+        MapOp::RetireService { id } => clear(arrays, id)?,
+        MapOp::SetFilter { ref address } => {
+            let bit = FilterBit::of(address);
+            let word = filter(arrays, bit)?;
+            word.store(word.load() | bit.mask);
+        }
+        MapOp::ClearFilter { bit } => {
+            let bit = FilterBits::bit(bit);
+            let word = filter(arrays, bit)?;
+            word.store(word.load() & !bit.mask);
+        }
+        MapOp::InsertFrontend { .. }
+        | MapOp::InsertAddress { .. }
+        | MapOp::DeleteFrontend { .. }
+        | MapOp::DeleteAddress { .. } => unreachable!("a step on a hash"),
+    }
+    Ok(())
+}
+
+/// Makes an entry that nothing refers to as good as new.
+fn clear(arrays: &Arrays<'_>, id: ServiceId) -> Result<(), MapError> {
+    let entry = service(arrays, id)?;
+    for word in [&entry.slots, &entry.rule, &entry.active, &entry.opened, &entry.cursor] {
+        word.store(0);
+    }
+    entry.max_connections.store(UNLIMITED);
+    entry.max_connections_per_backend.store(UNLIMITED);
+    let out_of_range = MapError::OutOfRange { map: "REASON_COUNTS", index: u64::from(id.0) };
+    for count in arrays.reasons(id).ok_or(out_of_range)? {
+        if count.load() != 0 {
+            count.store(0);
+        }
+    }
+    Ok(())
+}
+
+fn tag(key: &BackendKey, state: BackendState, account: ServiceId) -> u64 {
+    BackendTag { port: key.port, protocol: key.protocol, state, account }.pack()
+}
+
+fn service<'a>(arrays: &Arrays<'a>, id: ServiceId) -> Result<&'a Service, MapError> {
+    arrays.service(id).ok_or(MapError::OutOfRange { map: "SERVICES", index: u64::from(id.0) })
+}
+
+fn backend<'a>(arrays: &Arrays<'a>, id: BackendId) -> Result<&'a BackendCell, MapError> {
+    arrays.backend(id).ok_or(MapError::OutOfRange { map: "BACKENDS", index: u64::from(id.0) })
+}
+
+fn filter<'a>(arrays: &Arrays<'a>, bit: FilterBit) -> Result<&'a mesh_common::atomic::Atomic64, MapError> {
+    arrays.filter_word(bit.word).ok_or(MapError::OutOfRange { map: "FILTER", index: u64::from(bit.word) })
+}

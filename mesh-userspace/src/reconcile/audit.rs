@@ -1,0 +1,124 @@
+//! Recounting connections: what the programs count must be what is open.
+
+use super::Reconciler;
+use crate::maps::{MapError, Maps};
+use crate::plan::applied::Quarantine;
+use mesh_common::address::Protocol;
+use mesh_common::admission::give_back;
+use mesh_common::tables::{BackendId, CONFIRMED, Connection, ServiceId};
+use std::collections::{HashMap, HashSet};
+
+/// A TCP connect that has not sent a SYN after this many nanoseconds failed on this host (2 s; between the connect hook
+/// and the SYN the kernel does not sleep).
+const UNCONFIRMED_FOR: u64 = 2_000_000_000;
+
+/// Something that counts connections.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Counted {
+    /// An account.
+    Account(ServiceId),
+    /// A backend.
+    Backend(BackendId),
+}
+
+/// A count that is not what a recount says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Drift {
+    /// Whose count.
+    pub what: Counted,
+    /// Entries of `CONNECTIONS` that hold a slot.
+    pub counted: u64,
+    /// What the table says.
+    pub active: u64,
+}
+
+/// What a recount found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Audit {
+    /// Connections open.
+    pub connections: usize,
+    /// Connects that failed on this host and whose slots were given back now.
+    pub given_back: u32,
+    /// Counts that were off by the same amount in two recounts in a row: a single one may see a connection between its
+    /// entry and its count.
+    pub drift: Vec<Drift>,
+}
+
+impl<M: Maps> Reconciler<M> {
+    /// Recounts. `now` is the time of the monotonic clock in nanoseconds.
+    pub fn audit(&mut self, now: u64) -> Result<Audit, MapError> {
+        let mut audit = Audit::default();
+        // What was closed before is named by no new connection: who is not named below never will be.
+        let quarantine: &Quarantine = &self.applied.quarantine;
+        let leaving = self.applied.leaving.iter().filter(|(_, port)| quarantine.has_passed(port.since));
+        let mut unnamed: HashSet<ServiceId> = leaving.map(|(id, _)| *id).collect();
+
+        let mut counted: HashMap<Counted, u64> = HashMap::new();
+        for (cookie, connection) in self.maps.connections()? {
+            if is_stale(&connection, now) && self.give_back(cookie, &connection)? {
+                audit.given_back += 1;
+                continue;
+            }
+            audit.connections += 1;
+            unnamed.remove(&connection.service);
+            *counted.entry(Counted::Account(connection.account)).or_default() += 1;
+            *counted.entry(Counted::Backend(connection.backend)).or_default() += 1;
+        }
+        self.compare(&counted, &mut audit);
+        for id in unnamed {
+            self.retire_port(id);
+        }
+        self.retire();
+        Ok(audit)
+    }
+
+    /// Removes a connection that is none, once: who removes the entry gives back.
+    fn give_back(&mut self, cookie: u64, stale: &Connection) -> Result<bool, MapError> {
+        let Some(taken) = self.maps.take_connection(cookie)? else { return Ok(false) };
+        if taken != *stale {
+            // The socket has connected anew, or the SYN went out, since the table was read: it keeps its slots. Should
+            // it close before the entry is back, a slot stays taken; never is one given back that is in use.
+            self.maps.restore_connection(cookie, &taken)?;
+            return Ok(false);
+        }
+        let arrays = self.maps.arrays();
+        if let Some(account) = arrays.service(taken.account) {
+            give_back(&account.active);
+        }
+        if let Some(backend) = arrays.backend(taken.backend) {
+            give_back(&backend.active);
+        }
+        Ok(true)
+    }
+
+    fn compare(&mut self, counted: &HashMap<Counted, u64>, audit: &mut Audit) {
+        let arrays = self.maps.arrays();
+        let accounts = self.applied.accounts();
+        let backends = accounts.flat_map(|account| account.backends.values().map(|backend| backend.id));
+        let backends = backends.chain(self.applied.gone.keys().copied());
+        let accounts = self.applied.accounts().map(|account| account.id);
+        let active = accounts.map(|id| (Counted::Account(id), arrays.service(id).map(|entry| entry.active.load())));
+        let of_backends =
+            backends.map(|id| (Counted::Backend(id), arrays.backend(id).map(|entry| entry.active.load())));
+        let mut suspects = HashMap::new();
+        for (what, active) in active.chain(of_backends) {
+            let (Some(active), counted) = (active, counted.get(&what).copied().unwrap_or_default()) else { continue };
+            let off = active.wrapping_sub(counted).cast_signed();
+            if off == 0 {
+                continue;
+            }
+            if self.suspects.get(&what) == Some(&off) {
+                audit.drift.push(Drift { what, counted, active });
+            }
+            suspects.insert(what, off);
+        }
+        self.suspects = suspects;
+        audit.drift.sort_unstable();
+    }
+}
+
+fn is_stale(connection: &Connection, now: u64) -> bool {
+    connection.frontend.protocol() == Protocol::Tcp
+        && connection.flags & CONFIRMED == 0
+        && now.saturating_sub(connection.opened_at) > UNCONFIRMED_FOR
+}

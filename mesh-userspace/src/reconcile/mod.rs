@@ -1,0 +1,137 @@
+//! Brings the maps in line with what Services should be, whatever fails, and frees what no program can see any more.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`pending`] | Services that are not yet as they should be, and when they are tried again |
+//! | `sync` | doing the steps, hashes in batches |
+//! | `retire` | grace periods, and what becomes free after one |
+//! | [`adopt`](mod@adopt) | taking over what an earlier agent left |
+//! | [`audit`](mod@audit) | recounting connections |
+//! | [`counts`] | figures and names for the API |
+
+pub mod adopt;
+pub mod audit;
+pub mod counts;
+pub mod pending;
+mod retire;
+mod sync;
+
+#[cfg(test)]
+mod tests;
+
+pub use audit::{Audit, Counted, Drift};
+pub use counts::{BackendCounts, PortCounts, ServiceCounts};
+pub use pending::{Pending, Problem, State};
+pub use retire::GraceTicket;
+
+use crate::maps::Maps;
+use crate::model::ServiceKey;
+use crate::plan::applied::Epoch;
+use crate::plan::{Applied, BackendKey, DesiredService, Subject};
+use mesh_common::tables::{BackendId, ServiceId};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+/// Owns the maps. The owner of the cluster's state calls [`set`](Self::set) for each Service that changed, then
+/// [`sync`](Self::sync); it runs the grace periods that [`begin_grace`](Self::begin_grace) asks for elsewhere.
+#[derive(Debug)]
+pub struct Reconciler<M> {
+    maps: M,
+    applied: Applied,
+    pending: BTreeMap<Subject, Pending>,
+    /// Elements were deleted in this epoch: until a grace period has passed no hash is changed.
+    gate: Option<Epoch>,
+    /// The grace period that is under way.
+    grace: Option<Epoch>,
+    /// Backends that went since they were last asked for.
+    gone: Vec<GoneBackend>,
+    /// An earlier agent's accounts are recognised: until every source has reported.
+    adopting: bool,
+    /// Every source has reported: what no Service has claimed is to go.
+    forget: bool,
+    /// What the last audit found off, by how much.
+    suspects: HashMap<Counted, i64>,
+}
+
+/// A backend whose endpoint has gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GoneBackend {
+    /// The Service; `None` when an earlier agent left it.
+    pub service: Option<ServiceKey>,
+    /// The account of the Service.
+    pub account: ServiceId,
+    /// The backend.
+    pub id: BackendId,
+    /// The endpoint.
+    pub key: BackendKey,
+    /// Whether the sockets connected to it are to be ended.
+    pub ends: bool,
+}
+
+impl<M: Maps> Reconciler<M> {
+    /// For maps that are empty: see [`Reconciler::adopt`] for maps that an earlier agent may have filled.
+    pub fn new(maps: M) -> Self {
+        let applied = Applied::new(maps.sizes());
+        Self::with(maps, applied)
+    }
+
+    fn with(maps: M, applied: Applied) -> Self {
+        Self {
+            maps,
+            applied,
+            pending: BTreeMap::new(),
+            gate: None,
+            grace: None,
+            gone: Vec::new(),
+            adopting: true,
+            forget: false,
+            suspects: HashMap::new(),
+        }
+    }
+
+    /// What a Service should be from now on; `None` for one that is no more. Takes effect with the next `sync`.
+    pub fn set(&mut self, service: ServiceKey, desired: Option<DesiredService>) {
+        self.pending.insert(Subject::Service(service), Pending { desired, state: State::Due });
+    }
+
+    /// Every source has reported its first full list, and `set` was called for all of it: the next `sync` removes what
+    /// an earlier agent left and no Service has claimed.
+    pub fn first_list_done(&mut self) {
+        self.forget = true;
+    }
+
+    /// Whether anything is to be done now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.forget || self.pending.values().any(|pending| pending.is_due(now))
+    }
+
+    /// When the next Service that failed is tried again.
+    pub fn next_retry(&self) -> Option<Instant> {
+        self.pending.values().filter_map(Pending::retry_at).min()
+    }
+
+    /// What is not yet as it should be, and why.
+    pub fn pending(&self) -> impl Iterator<Item = (&Subject, &Pending)> {
+        self.pending.iter()
+    }
+
+    /// Backends that went since the last call.
+    pub fn take_gone(&mut self) -> Vec<GoneBackend> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// What the maps hold.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// The maps.
+    pub fn maps(&self) -> &M {
+        &self.maps
+    }
+
+    /// The maps, to be read or given up: what is changed here is not noticed.
+    pub fn maps_mut(&mut self) -> &mut M {
+        &mut self.maps
+    }
+}

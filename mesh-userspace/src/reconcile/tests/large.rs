@@ -1,0 +1,1 @@
+//! At the size of a large cluster.
