@@ -11,6 +11,7 @@
 //! | [`server`] | the agent's side of the socket |
 //! | [`client`] | the command line's side of the socket |
 
+pub mod answer;
 pub mod client;
 pub mod query;
 pub mod server;

@@ -12,7 +12,7 @@ mod error;
 pub mod grace;
 pub mod kernel;
 pub mod memory;
-mod wire;
+pub mod wire;
 mod write;
 
 #[cfg(test)]

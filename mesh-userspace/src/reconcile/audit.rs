@@ -73,7 +73,7 @@ impl<M: Maps> Reconciler<M> {
     }
 
     /// Removes a connection that is none, once: who removes the entry gives back.
-    fn give_back(&mut self, cookie: u64, stale: &Connection) -> Result<bool, MapError> {
+    pub fn give_back(&mut self, cookie: u64, stale: &Connection) -> Result<bool, MapError> {
         let Some(taken) = self.maps.take_connection(cookie)? else { return Ok(false) };
         if taken != *stale {
             // The socket has connected anew, or the SYN went out, since the table was read: it keeps its slots. Should

@@ -1,0 +1,270 @@
+//! What the owner of the state owns, and each thing that it does; nothing here waits.
+
+use super::clock;
+use super::drains::{Drains, Round};
+use super::ring;
+use crate::api::query::EventFeed;
+use crate::api::types;
+use crate::config::{AgentConfig, EventSampling};
+use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded};
+use crate::maps::grace::Grace;
+use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
+use crate::reconcile::{Audit, GraceTicket, Reconciler};
+use crate::source::Change;
+use crate::state::ClusterState;
+use anyhow::Context;
+use jiff::Timestamp;
+use mesh_common::address::Protocol;
+use mesh_common::tables::{BackendState, Event, Settings};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::broadcast;
+
+/// Events that are remembered.
+const RECENT: usize = 1024;
+
+/// The owner's whole world.
+pub struct Engine {
+    /// How the agent was started.
+    pub config: AgentConfig,
+    /// The cluster, as far as the sources told.
+    pub state: ClusterState,
+    /// The maps.
+    pub reconciler: Reconciler<KernelMaps>,
+    /// When the agent started.
+    pub since: Timestamp,
+    /// When a source last reported a change.
+    pub last_change: Option<Timestamp>,
+    /// The last recount, and when it ended.
+    pub audit: Option<(Timestamp, Audit)>,
+    /// Why the last drain did not end all that it should.
+    pub drain_errors: Vec<String>,
+    /// Layouts of former agents that connections still need.
+    pub former_layouts: usize,
+    /// Events read since the agent started.
+    pub events_read: u64,
+    /// The programs that this agent put in force, by hook; empty until it has.
+    pub programs: HashMap<&'static str, u32>,
+    cgroup: Cgroup,
+    loaded: Loaded,
+    grace: Arc<Grace>,
+    drains: Drains,
+    listed: bool,
+    recent: VecDeque<Arc<types::Event>>,
+    live: broadcast::Sender<Arc<types::Event>>,
+}
+
+impl Engine {
+    /// Takes over the maps, whatever is in them. Nothing is attached or written yet.
+    pub fn new(config: &AgentConfig, cgroup: Cgroup, loaded: Loaded) -> anyhow::Result<Self> {
+        let maps = KernelMaps::new(descriptors(&loaded)?)?;
+        set_sampling(maps.arrays().settings, config.events);
+        let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
+        let reconciler = Reconciler::adopt(maps, || grace.wait())?;
+        if loaded.adopted {
+            tracing::info!(
+                services = reconciler.applied().accounts().count(),
+                "adopted what an earlier agent left in {}",
+                config.datapath.pins.display()
+            );
+        }
+        Ok(Self {
+            config: config.clone(),
+            state: ClusterState::new(config.node_name.as_str(), 1),
+            reconciler,
+            since: Timestamp::now(),
+            last_change: None,
+            audit: None,
+            drain_errors: Vec::new(),
+            former_layouts: 0,
+            events_read: 0,
+            programs: HashMap::new(),
+            drains: Drains::new(loaded.map("CONNECTIONS")?),
+            cgroup,
+            loaded,
+            grace,
+            listed: false,
+            recent: VecDeque::new(),
+            live: broadcast::channel(RECENT).0,
+        })
+    }
+
+    /// The cgroup whose sockets are served.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// Name and size of every map.
+    pub fn map_sizes(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.loaded.maps()
+    }
+
+    /// What is attached at each hook now.
+    pub fn attached(&self) -> impl Iterator<Item = (&'static str, Option<Attached>)> + '_ {
+        HOOKS.iter().map(|hook| (hook.name, datapath::attached(self.loaded.pins(), hook).ok().flatten()))
+    }
+
+    /// Takes in what a source reported.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            self.state.apply(change);
+        }
+        self.last_change = Some(Timestamp::now());
+    }
+
+    /// Brings the maps in line with the state, once every source has reported its first full list.
+    pub fn sync(&mut self) {
+        if !self.state.is_synced() {
+            return;
+        }
+        for key in self.state.take_dirty() {
+            let desired = self.state.compile(&key);
+            self.reconciler.set(key, desired);
+        }
+        if !self.listed {
+            self.listed = true;
+            self.reconciler.first_list_done();
+        }
+        self.reconciler.sync(Instant::now());
+        for gone in self.reconciler.take_gone() {
+            if gone.ends {
+                self.drains.add(gone.id);
+            }
+        }
+    }
+
+    /// Whether the programs are to be put in force now: the maps say what the manifests say.
+    pub fn is_to_attach(&self) -> bool {
+        self.listed && self.programs.is_empty()
+    }
+
+    /// Puts the programs in force, and those of former layouts out of it.
+    pub fn attach(&mut self) -> Result<(), datapath::Error> {
+        datapath::attach(&self.loaded, &self.cgroup)?;
+        self.programs = self.attached().filter_map(|(hook, attached)| Some((hook, attached?.program))).collect();
+        self.retire_former();
+        tracing::info!(cgroup = %self.cgroup.path().display(), "the programs are in force");
+        Ok(())
+    }
+
+    /// Removes former layouts that no connection needs any more.
+    pub fn retire_former(&mut self) {
+        match datapath::retire_former(self.loaded.pins()) {
+            Ok(left) => self.former_layouts = left,
+            Err(error) => tracing::warn!(%error, "a former layout could not be retired; trying again"),
+        }
+    }
+
+    /// The grace period that is wanted now: the wait, which blocks, and the ticket to hand back.
+    pub fn begin_grace(&mut self) -> Option<(GraceTicket, impl FnOnce() -> io::Result<()> + Send + use<>)> {
+        let ticket = self.reconciler.begin_grace()?;
+        let grace = self.grace.clone();
+        Some((ticket, move || grace.wait()))
+    }
+
+    /// A grace period has passed.
+    pub fn end_grace(&mut self, ticket: GraceTicket, result: &io::Result<()>) {
+        self.reconciler.end_grace(ticket, result);
+    }
+
+    /// The round of ending sockets that is due, which blocks.
+    pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
+        let arrays = self.reconciler.maps().arrays();
+        self.drains.retain(|id| {
+            arrays.backend(id).is_some_and(|backend| {
+                let tag = mesh_common::tables::BackendTag::unpack(backend.tag.load());
+                tag.is_some_and(|tag| tag.state == BackendState::Gone) && backend.active.load() > 0
+            })
+        });
+        let round = self.drains.round()?;
+        Some(round)
+    }
+
+    /// Sockets were ended. The kernel tells TCP's end to the programs; a UDP socket stays open without its peer, so its
+    /// slot is given back here.
+    pub fn end_drain(&mut self, round: Result<Round, MapError>) {
+        let Round { ended, errors } = match round {
+            Ok(round) => round,
+            Err(error) => {
+                tracing::warn!(%error, "sockets of backends that are gone could not be listed; trying again");
+                return;
+            }
+        };
+        self.drain_errors = errors.iter().map(ToString::to_string).collect();
+        for error in &errors {
+            tracing::warn!(%error, "sockets of a backend that is gone could not be ended; trying again");
+        }
+        if !ended.is_empty() {
+            tracing::info!(sockets = ended.len(), "ended sockets that were connected to backends which are gone");
+        }
+        for (cookie, connection) in ended {
+            if connection.frontend.protocol() == Protocol::Udp {
+                if let Err(error) = self.reconciler.give_back(cookie, &connection) {
+                    tracing::warn!(%error, "a slot could not be given back; the next recount tells");
+                }
+            }
+        }
+    }
+
+    /// Recounts the connections, and frees what waited for the last of them.
+    pub fn recount(&mut self) {
+        match self.reconciler.audit(clock::monotonic()) {
+            Ok(audit) => {
+                for drift in &audit.drift {
+                    tracing::warn!(?drift, "a count is not what a recount says");
+                }
+                self.audit = Some((Timestamp::now(), audit));
+            }
+            Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),
+        }
+        self.reconciler.retire();
+        if self.former_layouts > 0 {
+            self.retire_former();
+        }
+    }
+
+    /// An event of the programs.
+    pub fn take_event(&mut self, event: &Event) {
+        self.events_read += 1;
+        let service = self
+            .reconciler
+            .name_of(event.service)
+            .map(|(key, _)| types::ServiceName { namespace: key.namespace.to_string(), name: key.name.to_string() });
+        let event = Arc::new(ring::describe(event, service));
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(event.clone());
+        let _ = self.live.send(event); // nobody may be listening
+    }
+
+    /// The events that are remembered, and those to come.
+    pub fn feed(&self) -> EventFeed {
+        EventFeed { recent: self.recent.iter().cloned().collect(), live: self.live.subscribe() }
+    }
+}
+
+fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
+    Ok(KernelFds {
+        frontends: loaded.map("FRONTENDS")?,
+        addresses: loaded.map("ADDRESSES")?,
+        filter: loaded.map("FILTER")?,
+        services: loaded.map("SERVICES")?,
+        slots: loaded.map("SLOTS")?,
+        backends: loaded.map("BACKENDS")?,
+        connections: loaded.map("CONNECTIONS")?,
+        reason_counts: loaded.map("REASON_COUNTS")?,
+        settings: loaded.map("SETTINGS")?,
+    })
+}
+
+fn set_sampling(settings: &Settings, sampling: EventSampling) {
+    let unsampled = match sampling.one_choice_in {
+        0 => Settings::NO_CHOICES,
+        n => u64::from(n).next_power_of_two() - 1,
+    };
+    settings.unsampled.store(unsampled);
+    settings.event_cost.store(1_000_000_000_u64.checked_div(u64::from(sampling.per_second)).unwrap_or(0));
+}

@@ -1,0 +1,86 @@
+//! The agent: one task that owns the cluster state, wired to its sources, its maps and its socket.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`engine`] | what the owner owns, and each thing that it does |
+//! | `owner` | the loop: what happened, done one after the other |
+//! | `drains` | ending the sockets of backends that are gone |
+//! | `ring` | the programs' events, read and named |
+//! | `clock` | the programs' clock and people's |
+
+mod clock;
+mod drains;
+pub mod engine;
+mod owner;
+mod ring;
+
+use crate::api::{query, server};
+use crate::config::AgentConfig;
+use crate::datapath::{self, Cgroup, Pins};
+use crate::source::manifests;
+use anyhow::Context;
+use engine::Engine;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// Batches of changes that may wait for the owner.
+const CHANGES: usize = 1024;
+
+/// Questions that may wait for the owner.
+const QUERIES: usize = 64;
+
+/// Runs until SIGTERM or SIGINT; the data path stays in place.
+pub fn run(config: &AgentConfig) -> anyhow::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let pins = Pins::new(&config.datapath.pins);
+    pins.prepare()?;
+    let _lock = pins.lock()?;
+    let cgroup = Cgroup::open(&config.datapath.cgroup)?;
+    let listener = server::bind(&config.socket)?;
+    let loaded = datapath::load(&pins, &config.sizes)?;
+    let ring = ring::Ring::new(&loaded)?;
+    let engine = Engine::new(config, cgroup, loaded)?;
+
+    let (changes, received) = mpsc::channel(CHANGES);
+    let _following = manifests::spawn(&config.manifests, changes)?;
+    let (queries, asked): (query::Queries, _) = mpsc::channel(QUERIES);
+    let mut stopping = stop.clone();
+    let server = tokio::spawn(server::serve(listener, queries, async move {
+        // An error means that the sender is gone: the process is ending, too.
+        let _ = stopping.wait_for(|stop| *stop).await;
+    }));
+    owner::own(engine, received, asked, ring, stop).await?;
+    // Answers under way are given up after a moment: nothing depends on them.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), server).await;
+    let _ = std::fs::remove_file(&config.socket);
+    tracing::info!("the agent ends; the data path stays in place (`mesh unload` takes it away)");
+    Ok(())
+}
+
+/// True once the agent was told to end.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
+    let (tell, told) = watch::channel(false);
+    let tell = Arc::new(tell);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = tell.send(true); // nobody listens any more: the agent has ended
+    });
+    Ok(told)
+}

@@ -1,0 +1,83 @@
+//! The owner's loop: what happened, done one after the other by one task.
+
+use super::engine::Engine;
+use super::ring::Ring;
+use crate::api::Query;
+use crate::api::answer::answer;
+use crate::source::Change;
+use anyhow::Context;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+/// How often connections are recounted, and what waits for the last of them is looked at.
+const RECOUNT: Duration = Duration::from_secs(5);
+
+/// What was done on another thread.
+enum Done {
+    Grace(crate::reconcile::GraceTicket, std::io::Result<()>),
+    Drain(Result<super::drains::Round, crate::maps::MapError>),
+}
+
+/// Serves until told to stop, or until the programs cannot be put in force.
+pub async fn own(
+    mut engine: Engine,
+    mut changes: mpsc::Receiver<Vec<Change>>,
+    mut queries: mpsc::Receiver<Query>,
+    mut ring: Ring,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut elsewhere: JoinSet<Done> = JoinSet::new();
+    let mut draining = false;
+    let mut recount = tokio::time::interval(RECOUNT);
+    recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let mut drain = false;
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            Some(batch) = changes.recv() => {
+                engine.apply(batch);
+                while let Ok(batch) = changes.try_recv() {
+                    engine.apply(batch);
+                }
+                engine.sync();
+                if engine.is_to_attach() {
+                    engine.attach()?;
+                    // Without a supervisor there is nobody to tell.
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+                }
+                drain = true;
+            }
+            Some(done) = elsewhere.join_next() => match done.context("work on another thread")? {
+                Done::Grace(ticket, result) => {
+                    engine.end_grace(ticket, &result);
+                    engine.sync();
+                    drain = true;
+                }
+                Done::Drain(round) => {
+                    draining = false;
+                    engine.end_drain(round);
+                }
+            },
+            () = tokio::time::sleep_until(retry.into()) => engine.sync(),
+            Some(query) = queries.recv() => answer(&engine, query),
+            read = ring.read(|event| engine.take_event(event)) => read.context("read events")?,
+            _ = recount.tick() => {
+                engine.recount();
+                drain = true;
+            }
+        }
+        if let Some((ticket, wait)) = engine.begin_grace() {
+            elsewhere.spawn_blocking(move || Done::Grace(ticket, wait()));
+        }
+        if drain && !draining {
+            if let Some(round) = engine.begin_drain() {
+                draining = true;
+                elsewhere.spawn_blocking(move || Done::Drain(round()));
+            }
+        }
+    }
+}
