@@ -179,7 +179,6 @@ fn connections(maps: &mut (impl Maps + Connect)) {
         netns: 11,
         opened_at: 12,
         flags: CONFIRMED,
-        _reserved: 0,
     };
     maps.connect(40, connection);
     maps.connect(41, Connection { flags: 0, ..connection });

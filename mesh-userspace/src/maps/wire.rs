@@ -103,7 +103,6 @@ mod tests {
                 netns: words[0],
                 opened_at: words[1],
                 flags: words[2],
-                _reserved: 0,
             };
             prop_assert_eq!(read_connection(&connection(&value)), value);
         }
