@@ -242,3 +242,7 @@ impl Thread {
 fn is_being_written(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.nlink() == 1)
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
