@@ -79,7 +79,10 @@ fn a_broken_document_keeps_what_it_said_and_takes_no_other_along() {
     world.write("f.yaml", &[node("a", "z1"), node("b", "z1")].concat());
     assert_eq!(world.write("f.yaml", &[node("a", "z2"), BROKEN.to_owned()].concat()), ["+a=z2"]);
     let findings = world.findings("f.yaml");
-    assert!(findings.len() == 1 && findings[0].starts_with("f.yaml (document 2): ") && findings[0].contains("line 6,"), "{findings:?}");
+    assert!(
+        findings.len() == 1 && findings[0].starts_with("f.yaml (document 2): ") && findings[0].contains("line 6,"),
+        "{findings:?}"
+    );
     assert_eq!(world.zones["b"], "z1");
     assert!(world.write("f.yaml", BROKEN).is_empty(), "nobody knows what the broken document was");
     assert_eq!(world.write("f.yaml", &node("b", "z3")), ["+b=z3", "-a"]);
