@@ -30,6 +30,10 @@
 //! }
 //! ```
 //!
+//! Many connections at once: [`Client::connect_many`](client::Client::connect_many) to hold them one by one, and
+//! [`Storm`](storm::Storm) for processes that race, are killed, and are counted exactly. Deployments instead of single
+//! pods: [`ControlPlane`](control_plane::ControlPlane).
+//!
 //! Other clients: [`Pod::python`](world::Pod::python), [`Pod::curl`](world::Pod::curl), and C by
 //! [`Pod::compile`](world::Pod::compile); anything else by [`Pod::command`](world::Pod::command). Set `MESH_BIN` to test
 //! another build of the agent.
@@ -41,5 +45,6 @@ pub mod limits;
 pub mod manifest;
 pub mod object;
 pub mod programs;
+pub mod storm;
 pub mod wait;
 pub mod world;

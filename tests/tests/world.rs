@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use mesh_tests::echo::Listen;
+use mesh_tests::storm::{Plan, Storm};
 use mesh_tests::wait::wait_until_equal;
 use mesh_tests::world::{Cgroup, World, sweep};
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -117,6 +118,26 @@ fn a_tally_counts_answers_and_errors() -> Result<()> {
     assert_eq!((tally.answered(), tally.failed()), (40, 7));
     assert_eq!(tally.answers["web-1"], 40);
     assert_eq!(tally.errors[&nix::libc::ECONNREFUSED], 7);
+    Ok(())
+}
+
+#[test]
+fn a_storm_counts_what_it_opens_even_when_processes_are_killed() -> Result<()> {
+    let world = World::new()?;
+    let (web, pod) = (world.backend("web-1", &PORTS)?, world.pod("client")?);
+    let storm = Storm::start(&pod, 4, &Plan::to(web.at(8080)).hold(5))?;
+    storm.wait_connected(500)?;
+    storm.kill(1)?;
+    storm.wait_connected(500)?;
+    storm.kill(3)?;
+    storm.stop();
+    let count = storm.finish()?;
+    assert!(count.connected > 1000 && count.failed + count.refused == 0, "{count:?}");
+    assert!((5..=20).contains(&count.most_open), "{count:?}");
+    assert_eq!(count.open, 0);
+
+    let refused = Storm::start(&pod, 2, &Plan::to(pod.at(81)).connects(50))?.finish()?;
+    assert_eq!((refused.connected, refused.refused, refused.failed), (0, 100, 0));
     Ok(())
 }
 

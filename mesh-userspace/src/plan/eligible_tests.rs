@@ -77,7 +77,7 @@ fn s01_the_fallback_is_per_node_with_local_policy() {
 fn s03_node_hints_need_every_ready_endpoint_and_this_node() {
     let (here, there) = (hinted(&["zone-a"], &["node-1"]), hinted(&["zone-a"], &["node-2"]));
     assert_eq!(cluster(&[here.clone(), there.clone()]), (Scope::SameNode, vec!["ready", "hinted-for-other-node"]));
-    assert_eq!(cluster(&[there.clone()]).0, Scope::SameZone);
+    assert_eq!(cluster(std::slice::from_ref(&there)).0, Scope::SameZone);
     assert_eq!(cluster(&[here.clone(), hinted(&["zone-a"], &[])]).0, Scope::SameZone);
     assert_eq!(cluster(&[here, endpoint("node-1")]).0, Scope::Cluster);
 }
@@ -86,7 +86,7 @@ fn s03_node_hints_need_every_ready_endpoint_and_this_node() {
 fn s03_zone_hints_need_every_ready_endpoint_and_this_zone() {
     let (here, there) = (hinted(&["zone-a", "zone-b"], &[]), hinted(&["zone-b"], &[]));
     assert_eq!(cluster(&[here.clone(), there.clone()]), (Scope::SameZone, vec!["ready", "hinted-for-other-zone"]));
-    assert_eq!(cluster(&[there.clone()]), (Scope::Cluster, vec!["ready"]));
+    assert_eq!(cluster(std::slice::from_ref(&there)), (Scope::Cluster, vec!["ready"]));
     assert_eq!(cluster(&[here.clone(), endpoint("node-1")]), (Scope::Cluster, vec!["ready", "ready"]));
     let unhinted = not_ready("node-1");
     assert_eq!(cluster(&[here.clone(), unhinted]), (Scope::SameZone, vec!["ready", "not-ready"]));

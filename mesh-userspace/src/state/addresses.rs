@@ -14,36 +14,36 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Notes that a Service wants an address; gives the Services whose ownership may have changed.
+    /// Notes that a Service wants an address; gives the former and the new owner if that changes it.
     pub(super) fn want(&mut self, ip: IpAddr, age: Age, key: &ServiceKey) -> Vec<ServiceKey> {
-        let claims = self.wanted.entry(ip).or_default();
-        let owner = claims.first().map(|(_, owner)| owner.clone());
-        claims.retain(|(_, other)| other != key);
-        let position = claims.partition_point(|(other, _)| *other < age);
-        claims.reserve_exact(1);
-        claims.insert(position, (age, key.clone()));
-        if claims.len() > 1 {
-            self.contested.insert(ip);
-        }
-        owner.filter(|_| position == 0).into_iter().collect()
+        self.change(ip, |claims| {
+            claims.retain(|(_, other)| other != key);
+            let position = claims.partition_point(|(other, _)| *other < age);
+            claims.reserve_exact(1);
+            claims.insert(position, (age, key.clone()));
+        })
     }
 
-    /// Notes that a Service does not want an address any more; gives the Services whose ownership may have changed.
+    /// Notes that a Service does not want an address any more; gives the former and the new owner if that changes it.
     pub(super) fn release(&mut self, ip: IpAddr, key: &ServiceKey) -> Vec<ServiceKey> {
-        let Some(claims) = self.wanted.get_mut(&ip) else { return Vec::new() };
-        let owned = claims.first().is_some_and(|(_, owner)| owner == key);
-        claims.retain(|(_, other)| other != key);
-        let next = claims.first().filter(|_| owned).map(|(_, next)| next.clone());
-        if claims.len() < 2 {
-            self.contested.remove(&ip);
-        }
-        if claims.is_empty() {
-            self.wanted.remove(&ip);
-        }
-        next.into_iter().collect()
+        self.change(ip, |claims| claims.retain(|(_, other)| other != key))
     }
 
-    /// The Service that an address leads to.
+    fn change(&mut self, ip: IpAddr, change: impl FnOnce(&mut Vec<(Age, ServiceKey)>)) -> Vec<ServiceKey> {
+        let claims = self.wanted.entry(ip).or_default();
+        let owner = |claims: &[(Age, ServiceKey)]| claims.first().map(|(_, key)| key.clone());
+        let before = owner(claims);
+        change(claims);
+        let after = owner(claims);
+        match claims.len() {
+            0 => drop(self.wanted.remove(&ip)),
+            1 => drop(self.contested.remove(&ip)),
+            _ => drop(self.contested.insert(ip)),
+        }
+        if before == after { Vec::new() } else { before.into_iter().chain(after).collect() }
+    }
+
+    /// The first of the Services that want an address.
     pub(super) fn owner(&self, ip: IpAddr) -> Option<&ServiceKey> {
         self.wanted.get(&ip)?.first().map(|(_, key)| key)
     }

@@ -1,9 +1,9 @@
 //! The state itself: what is known, and which Services have to be compiled anew.
 
 use super::addresses::Addresses;
-use super::entry::{Age, Entry, Known};
-use crate::model::Kind;
-use crate::model::{EndpointSlice, Finding, Node, Object, ObjectRef, Origin, Policy, Service, ServiceKey};
+use super::entry::Entry;
+use super::policies::KnownPolicy;
+use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Service, ServiceKey};
 use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
@@ -22,12 +22,12 @@ pub struct ClusterState {
     /// The Service of each slice, by the slice's own namespace and name.
     slices: HashMap<ServiceKey, ServiceKey>,
     /// Policies by their own namespace and name.
-    pub(super) policies: BTreeMap<ServiceKey, Known<Policy>>,
+    pub(super) policies: BTreeMap<ServiceKey, KnownPolicy>,
     pub(super) addresses: Addresses,
     /// What the sources found wrong, by file.
     pub(super) reported: BTreeMap<Arc<str>, Vec<Finding>>,
     pub(super) counts: Counts,
-    dirty: BTreeSet<ServiceKey>,
+    pub(super) dirty: BTreeSet<ServiceKey>,
     seen: u64,
     /// Sources that have not yet sent everything that they held at the start.
     awaited: usize,
@@ -101,50 +101,13 @@ impl ClusterState {
         service: &'a Service,
         addresses: &'a [IpAddr],
     ) -> ServiceView<'a> {
-        let policy = entry.policies.first().and_then(|key| self.policies.get(key));
+        let policy = entry.policy().and_then(|key| self.policies.get(key));
         ServiceView { service, addresses, slices: &entry.slices, policy: policy.map(|known| &known.object) }
     }
 
-    /// The addresses of a Service that no older one has.
-    pub(super) fn owned_addresses(&self, service: &Service) -> Vec<IpAddr> {
-        let ips = service.cluster_ips.iter().copied();
-        ips.filter(|&ip| self.addresses.owner(ip) == Some(&service.key)).collect()
-    }
-
-    fn next_seen(&mut self) -> u64 {
+    pub(super) fn next_seen(&mut self) -> u64 {
         self.seen += 1;
         self.seen
-    }
-
-    fn put_service(&mut self, service: Service, origin: Origin) {
-        let key = service.key.clone();
-        let seen = self.next_seen();
-        let entry = self.entries.entry(key.clone()).or_default();
-        let (seen, before) = match &mut entry.service {
-            Some(known) if known.object == service => {
-                known.origin = origin;
-                return;
-            }
-            Some(known) => (known.seen, Some((mem::take(&mut known.object.cluster_ips), known.object.created.clone()))),
-            None => (seen, None),
-        };
-        let age = Age::new(&service.created, seen, key.clone());
-        let wanted = service.cluster_ips.clone();
-        entry.service = Some(Known { object: service, origin, seen });
-        let (had, created) = before.unzip();
-        let had = had.unwrap_or_default();
-        for &ip in had.iter().filter(|ip| !wanted.contains(ip)) {
-            let touched = self.addresses.release(ip, &key);
-            self.dirty.extend(touched);
-        }
-        let same_age = created.is_some_and(|created| created == age.created());
-        for &ip in wanted.iter().filter(|ip| !same_age || !had.contains(ip)) {
-            // Its age may have changed, and with it who comes first.
-            let mut touched = self.addresses.release(ip, &key);
-            touched.extend(self.addresses.want(ip, age.clone(), &key));
-            self.dirty.extend(touched);
-        }
-        self.dirty.insert(key);
     }
 
     fn put_slice(&mut self, slice: EndpointSlice) {
@@ -186,59 +149,10 @@ impl ClusterState {
         self.dirty.extend(hinted.map(|(key, _)| key.clone()));
     }
 
-    fn put_policy(&mut self, policy: Policy, origin: Origin) {
-        let own = ServiceKey { namespace: policy.namespace.clone(), name: policy.name.clone() };
-        let seen = self.next_seen();
-        if let Some(known) = self.policies.get_mut(&own)
-            && known.object == policy
-        {
-            known.origin = origin;
-            return;
-        }
-        let seen = self.take_policy(&own).unwrap_or(seen);
-        let targets = policy.targets.clone();
-        let known = Known { object: policy, origin, seen };
-        let age = Entry::policy_age(&known);
-        for target in targets {
-            let entry = self.entries.entry(target.clone()).or_default();
-            let older = entry.policies.iter().filter_map(|other| self.policies.get(other));
-            let position = older.filter(|other| Entry::policy_age(other) < age).count();
-            entry.policies.insert(position, own.clone());
-            if position == 0 {
-                self.dirty.insert(target);
-            }
-        }
-        self.policies.insert(own, known);
-    }
-
-    /// Detaches a policy; gives when it was first seen.
-    fn take_policy(&mut self, own: &ServiceKey) -> Option<u64> {
-        let known = self.policies.remove(own)?;
-        for target in known.object.targets {
-            if let Some(entry) = self.entries.get_mut(&target) {
-                if entry.policies.first() == Some(own) {
-                    self.dirty.insert(target.clone());
-                }
-                entry.policies.retain(|other| other != own);
-                self.drop_if_empty(&target);
-            }
-        }
-        Some(known.seen)
-    }
-
     fn remove(&mut self, object: &ObjectRef) {
         let own = ServiceKey { namespace: object.namespace.clone(), name: object.name.clone() };
         match object.kind {
-            Kind::Service => {
-                let Some(entry) = self.entries.get_mut(&own) else { return };
-                let Some(known) = entry.service.take() else { return };
-                for ip in known.object.cluster_ips {
-                    let touched = self.addresses.release(ip, &own);
-                    self.dirty.extend(touched);
-                }
-                self.drop_if_empty(&own);
-                self.dirty.insert(own);
-            }
+            Kind::Service => self.take_service(&own),
             Kind::EndpointSlice => {
                 if let Some(service) = self.slices.remove(&own) {
                     self.take_slice(&service, &own.name);
@@ -246,13 +160,11 @@ impl ClusterState {
             }
             Kind::Node if *own.name == *self.node_name => self.set_zone(Arc::default()),
             Kind::Node => {}
-            Kind::TrafficPolicy => {
-                self.take_policy(&own);
-            }
+            Kind::TrafficPolicy => self.take_policy(&own),
         }
     }
 
-    fn drop_if_empty(&mut self, key: &ServiceKey) {
+    pub(super) fn drop_if_empty(&mut self, key: &ServiceKey) {
         if self.entries.get(key).is_some_and(Entry::is_empty) {
             self.entries.remove(key);
         }

@@ -1,7 +1,9 @@
 //! What changes make of the state, and that only the end result matters.
 
 use super::*;
-use crate::model::{Drain, Endpoint, InternalTrafficPolicy, Limits, ServicePort, Severity, TrafficDistribution};
+use crate::model::{
+    Drain, Endpoint, InternalTrafficPolicy, Limits, Origin, Policy, ServicePort, Severity, TrafficDistribution,
+};
 use mesh_common::address::Protocol;
 use proptest::prelude::*;
 
@@ -188,6 +190,40 @@ fn a_zone_touches_the_services_with_hints() {
     assert_eq!((dirty(&mut state), slots(&state, "cart")), (vec!["shop/cart".to_owned()], 2));
 }
 
+#[test]
+fn a_slip_takes_nothing_from_another_service() {
+    let mut state = state([
+        upsert(Object::Service(service("cart", "10.96.0.1"))),
+        upsert(Object::Service(service("web", "10.96.0.2"))),
+    ]);
+    dirty(&mut state);
+    state.apply(upsert(Object::Service(service("cart", "10.96.0.2"))));
+    assert!(dirty(&mut state).is_empty(), "what it last meant goes on");
+    assert_eq!(state.service_at([10, 96, 0, 1].into()), Some(&key("cart")));
+    assert_eq!(state.service_at([10, 96, 0, 2].into()), Some(&key("web")));
+    let finding = &state.findings()[0];
+    assert_eq!((finding.severity, &finding.object), (Severity::Conflict, &Some(key("cart").object())));
+
+    state.apply(Change::Remove(key("web").object()));
+    assert_eq!(dirty(&mut state), ["shop/cart", "shop/web"]);
+    assert_eq!(state.service_at([10, 96, 0, 2].into()), Some(&key("cart")));
+    assert_eq!(state.service_at([10, 96, 0, 1].into()), None);
+    assert!(state.findings().is_empty());
+}
+
+#[test]
+fn two_services_may_exchange_their_addresses() {
+    let mut state = state([
+        upsert(Object::Service(service("cart", "10.96.0.1"))),
+        upsert(Object::Service(service("web", "10.96.0.2"))),
+    ]);
+    state.apply(upsert(Object::Service(service("cart", "10.96.0.2"))));
+    state.apply(upsert(Object::Service(service("web", "10.96.0.1"))));
+    assert_eq!(state.service_at([10, 96, 0, 1].into()), Some(&key("web")));
+    assert_eq!(state.service_at([10, 96, 0, 2].into()), Some(&key("cart")));
+    assert!(state.findings().is_empty());
+}
+
 fn any_change() -> impl Strategy<Value = Change> {
     let name = || prop::sample::select(vec!["a", "b", "c"]);
     let created = prop::sample::select(vec!["", "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z"]);
@@ -216,44 +252,98 @@ fn named(change: &Change) -> Option<ObjectRef> {
     }
 }
 
+/// Compiles what is dirty, as the agent does.
+fn follow(state: &mut ClusterState, maps: &mut BTreeMap<ServiceKey, DesiredService>) {
+    for key in state.take_dirty() {
+        match state.compile(&key) {
+            Some(desired) => drop(maps.insert(key, desired)),
+            None => drop(maps.remove(&key)),
+        }
+    }
+}
+
+fn all(state: &ClusterState) -> BTreeMap<ServiceKey, DesiredService> {
+    state.entries.keys().filter_map(|key| Some((key.clone(), state.compile(key)?))).collect()
+}
+
 proptest! {
-    /// Whatever happened before, the state is that of the objects that there are, in the order in which they were first
-    /// seen; and whoever compiled only what was dirty has exactly that.
+    /// At each step: whoever compiled only what was dirty has exactly what is right, and no address is served twice.
     #[test]
-    fn the_way_does_not_matter(changes in prop::collection::vec(any_change(), 1..60)) {
+    fn what_is_dirty_is_enough(changes in prop::collection::vec(any_change(), 1..80)) {
+        let (mut state, mut maps) = (state([]), BTreeMap::new());
+        for change in changes {
+            state.apply(change);
+            follow(&mut state, &mut maps);
+            prop_assert_eq!(&maps, &all(&state));
+            let mut addresses: Vec<_> = maps.values().flat_map(|desired| &desired.addresses).collect();
+            let number = addresses.len();
+            addresses.sort_unstable();
+            addresses.dedup();
+            prop_assert_eq!(addresses.len(), number);
+        }
+    }
+
+    /// Whatever happened before, the state is that of the objects that there are, in the order in which they came to be
+    /// as they are: here, where what changes its addresses or its targets is removed first.
+    #[test]
+    fn the_way_does_not_matter(changes in prop::collection::vec(any_change(), 1..80)) {
         let mut state = state([]);
         let mut living: Vec<(ObjectRef, Change)> = Vec::new();
-        let mut maps = BTreeMap::new();
         for change in changes {
             let object = named(&change).unwrap();
-            let known = living.iter().position(|(other, _)| *other == object);
-            match (&change, known) {
-                (Change::Remove(_), Some(position)) => { living.remove(position); }
-                (Change::Upsert { .. }, Some(position)) => living[position].1 = change.clone(),
-                (Change::Upsert { .. }, None) => living.push((object, change.clone())),
-                _ => {}
-            }
-            state.apply(change);
-            for key in state.take_dirty() {
-                match state.compile(&key) {
-                    Some(desired) => { maps.insert(key, desired); }
-                    None => { maps.remove(&key); }
+            if let Some(position) = living.iter().position(|(other, _)| *other == object) {
+                if wants(&living[position].1) == wants(&change) {
+                    living[position].1 = change.clone();
+                } else {
+                    state.apply(Change::Remove(object.clone()));
+                    living.remove(position);
                 }
             }
+            if matches!(change, Change::Upsert { .. }) && living.iter().all(|(other, _)| *other != object) {
+                living.push((object, change.clone()));
+            }
+            state.apply(change);
         }
         let fresh = super::tests::state(living.into_iter().map(|(_, change)| change));
-        let mut expected = BTreeMap::new();
-        for key in fresh.entries.keys() {
-            expected.extend(fresh.compile(key).map(|desired| (key.clone(), desired)));
-        }
-        prop_assert_eq!(&maps, &expected);
+        prop_assert_eq!(all(&state), all(&fresh));
         prop_assert_eq!(state.findings(), fresh.findings());
         prop_assert_eq!(state.entries.len(), fresh.entries.len());
-        // No address is served twice.
-        let mut addresses: Vec<_> = maps.values().flat_map(|desired| &desired.addresses).collect();
-        addresses.sort_unstable();
-        let all = addresses.len();
-        addresses.dedup();
-        prop_assert_eq!(addresses.len(), all);
+    }
+
+    /// Whatever happened before, Services that end with an address each have it, and nothing is left of the rest.
+    #[test]
+    fn what_ends_right_is_right(
+        changes in prop::collection::vec(any_change(), 1..80), turn in 0usize..3, order in Just(vec![0, 1, 2]).prop_shuffle(),
+    ) {
+        let mut state = state([]);
+        changes.into_iter().for_each(|change| state.apply(change));
+        let last: Vec<Change> = ["a", "b", "c"].into_iter().enumerate().map(|(i, name)| {
+            upsert(Object::Service(service(name, &format!("10.96.0.{}", (i + turn) % 3 + 1))))
+        }).collect();
+        for i in order {
+            state.apply(last[i].clone());
+        }
+        for kind in [Kind::EndpointSlice, Kind::TrafficPolicy] {
+            for name in ["a", "b", "c"] {
+                state.apply(Change::Remove(ObjectRef { kind, namespace: "shop".into(), name: name.into() }));
+            }
+        }
+        let fresh = super::tests::state(last);
+        prop_assert_eq!(all(&state), all(&fresh));
+        prop_assert_eq!(state.findings(), vec![]);
+        prop_assert!(state.slices.is_empty() && state.policies.is_empty());
+    }
+}
+
+/// What an object may take from another.
+fn wants(change: &Change) -> Vec<String> {
+    match change {
+        Change::Upsert { object: Object::Service(service), .. } => {
+            service.cluster_ips.iter().map(ToString::to_string).collect()
+        }
+        Change::Upsert { object: Object::TrafficPolicy(policy), .. } => {
+            policy.targets.iter().map(ToString::to_string).collect()
+        }
+        _ => Vec::new(),
     }
 }

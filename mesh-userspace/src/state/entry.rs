@@ -1,45 +1,56 @@
-//! One Service with all that is attached to it.
+//! All that hangs on one Service's name.
 
-use crate::model::{EndpointSlice, Origin, Policy, Service, ServiceKey};
+use crate::model::{EndpointSlice, Origin, Service, ServiceKey};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What decides who wins where two objects want the same: the older by `creationTimestamp` (one without it is the
-/// younger), then the one seen first, then the smaller name.
+/// Who wins where two objects want the same: the older by `creationTimestamp` (one without it is the younger), then the
+/// one that wanted it first, so that a slip in one manifest takes nothing from another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Age {
+    /// Only a former form of the object wants it: anyone else comes first.
+    held: bool,
     undated: bool,
     created: Arc<str>,
-    seen: u64,
-    key: ServiceKey,
-}
-
-impl Age {
-    pub(super) fn new(created: &Arc<str>, seen: u64, key: ServiceKey) -> Self {
-        Self { undated: created.is_empty(), created: created.clone(), seen, key }
-    }
-
-    pub(super) fn created(&self) -> Arc<str> {
-        self.created.clone()
-    }
-}
-
-/// An object as it was read.
-#[derive(Debug)]
-pub(super) struct Known<T> {
-    pub(super) object: T,
-    pub(super) origin: Origin,
-    /// How many objects had been seen before it, so that the first of two can be told.
     pub(super) seen: u64,
 }
 
-/// All that hangs on one Service's name. Slices and policies may be there before their Service.
+impl Age {
+    pub(super) fn new(created: &Arc<str>, seen: u64, held: bool) -> Self {
+        Self { held, undated: created.is_empty(), created: created.clone(), seen }
+    }
+}
+
+/// A Service.
+#[derive(Debug)]
+pub(super) struct KnownService {
+    /// What is in force.
+    pub(super) object: Service,
+    pub(super) origin: Origin,
+    /// What was written since, but wants an address that another Service has.
+    pub(super) waiting: Option<Box<(Service, Origin)>>,
+    /// The addresses that it wants, in either form, and since when.
+    pub(super) claims: Vec<(IpAddr, u64)>,
+}
+
+impl KnownService {
+    /// The Service as it was last written, and where.
+    pub(super) fn latest(&self) -> (&Service, &Origin) {
+        match &self.waiting {
+            Some(waiting) => (&waiting.0, &waiting.1),
+            None => (&self.object, &self.origin),
+        }
+    }
+}
+
+/// A Service, its slices and its policies, each of which may be there before the others.
 #[derive(Debug, Default)]
 pub(super) struct Entry {
-    pub(super) service: Option<Known<Service>>,
+    pub(super) service: Option<KnownService>,
     /// Sorted by name.
     pub(super) slices: Vec<EndpointSlice>,
-    /// The policies that name it, by their keys; the first is in force. Sorted by age.
-    pub(super) policies: Vec<ServiceKey>,
+    /// The policies that name it, sorted by age: the first is in force.
+    pub(super) policies: Vec<(Age, ServiceKey)>,
 }
 
 impl Entry {
@@ -69,9 +80,20 @@ impl Entry {
         position.map(|position| self.slices.remove(position)).is_some()
     }
 
-    /// The age of a policy.
-    pub(super) fn policy_age(policy: &Known<Policy>) -> Age {
-        let object = &policy.object;
-        Age::new(&object.created, policy.seen, ServiceKey::new(object.namespace.clone(), object.name.clone()))
+    /// The policy in force.
+    pub(super) fn policy(&self) -> Option<&ServiceKey> {
+        self.policies.first().map(|(_, key)| key)
+    }
+
+    /// Takes a policy away; since when it was attached, if it was.
+    pub(super) fn detach(&mut self, policy: &ServiceKey) -> Option<u64> {
+        let position = self.policies.iter().position(|(_, key)| key == policy)?;
+        Some(self.policies.remove(position).0.seen)
+    }
+
+    /// Attaches a policy in the place of its age.
+    pub(super) fn attach(&mut self, age: Age, policy: ServiceKey) {
+        let position = self.policies.partition_point(|(other, _)| *other < age);
+        self.policies.insert(position, (age, policy));
     }
 }

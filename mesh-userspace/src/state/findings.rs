@@ -16,14 +16,17 @@ impl ClusterState {
         for (ip, owner, losers) in self.addresses.contested() {
             for loser in losers {
                 let Some(known) = self.entries.get(loser).and_then(|entry| entry.service.as_ref()) else { continue };
-                let position = known.object.cluster_ips.iter().position(|&other| other == ip).unwrap_or(0);
+                let (latest, origin) = known.latest();
+                // An address of its former form, which it does not want any more, is no loss.
+                let Some(position) = latest.cluster_ips.iter().position(|&other| other == ip) else { continue };
+                let until = if known.waiting.is_some() { "its former form goes on" } else { "it is not served there" };
                 findings.push(Finding {
                     severity: Severity::Conflict,
-                    origin: Some(known.origin.clone()),
+                    origin: Some(origin.clone()),
                     object: Some(loser.object()),
                     field: format!("spec.clusterIPs[{position}]").into(),
-                    message: format!("{ip} is the address of Service {owner}, which is older").into(),
-                    action: "give one of the two another address; this one is not served there until then".into(),
+                    message: format!("{ip} is the address of Service {owner}, which had it first").into(),
+                    action: format!("give one of the two another address; until then {until}").into(),
                 });
             }
         }
@@ -50,10 +53,10 @@ impl ClusterState {
                         "create it or correct the name; the policy takes effect when it appears",
                     ));
                 }
-                if let Some(first) = entry.policies.first().filter(|&first| first != own) {
+                if let Some(first) = entry.policy().filter(|&first| first != own) {
                     findings.push(finding(
                         Severity::Conflict,
-                        format!("{target} follows TrafficPolicy {first}, which is older"),
+                        format!("{target} follows TrafficPolicy {first}, which was attached first"),
                         "attach one policy to each Service; this one takes over when the other goes",
                     ));
                 }

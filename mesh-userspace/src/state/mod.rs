@@ -6,6 +6,8 @@ mod addresses;
 mod cluster;
 mod entry;
 mod findings;
+mod policies;
+mod services;
 mod view;
 
 pub use cluster::ClusterState;

@@ -38,14 +38,17 @@ impl ClusterState {
 
     /// The Service that an address leads to.
     pub fn service_at(&self, ip: IpAddr) -> Option<&ServiceKey> {
-        self.addresses.owner(ip.to_canonical())
+        let ip = ip.to_canonical();
+        let owner = self.addresses.owner(ip)?;
+        let known = self.entries.get(owner)?.service.as_ref()?;
+        known.object.cluster_ips.contains(&ip).then_some(owner)
     }
 
     /// A Service in detail.
     pub fn service(&self, key: &ServiceKey) -> Option<ServiceDetail<'_>> {
         let entry = self.entries.get(key)?;
         let known = entry.service.as_ref()?;
-        let policy = entry.policies.first().and_then(|policy| self.policies.get(policy));
+        let policy = entry.policy().and_then(|policy| self.policies.get(policy));
         Some(ServiceDetail {
             service: &known.object,
             origin: &known.origin,

@@ -1,4 +1,4 @@
-//! An EndpointSlice.
+//! An `EndpointSlice`.
 
 use super::names::Names;
 use super::report::Report;
@@ -12,9 +12,9 @@ pub(super) fn parse(
     names: &mut Names,
     object: &discovery::EndpointSlice,
 ) -> Result<Parsed<Option<EndpointSlice>>, Vec<Finding>> {
-    let named = metadata::named(names, Kind::EndpointSlice, &object.metadata)?;
-    let (namespace, name) = (named.namespace.clone(), named.name.clone());
-    let mut report = Report::new(named);
+    let object_ref = metadata::named(names, Kind::EndpointSlice, &object.metadata)?;
+    let (namespace, name) = (object_ref.namespace.clone(), object_ref.name.clone());
+    let mut report = Report::new(object_ref);
     let v6 = match object.address_type.as_str() {
         "IPv4" => false,
         "IPv6" => true,

@@ -53,7 +53,7 @@ impl Parser {
         service::parse(&mut self.names, object)
     }
 
-    /// Understands an EndpointSlice; `None` for one of FQDNs, which is passed over (SEMANTICS 9).
+    /// Understands an `EndpointSlice`; `None` for one of FQDNs, which is passed over (SEMANTICS 9).
     pub fn endpoint_slice(
         &mut self,
         object: &discovery::EndpointSlice,

@@ -14,9 +14,9 @@ const OURS: &str = "mesh.dev/";
 const DRAIN: &str = "mesh.dev/drain";
 
 pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<Service>, Vec<Finding>> {
-    let named = metadata::named(names, Kind::Service, &object.metadata)?;
-    let key = ServiceKey { namespace: named.namespace.clone(), name: named.name.clone() };
-    let mut report = Report::new(named);
+    let object_ref = metadata::named(names, Kind::Service, &object.metadata)?;
+    let key = ServiceKey { namespace: object_ref.namespace.clone(), name: object_ref.name.clone() };
+    let mut report = Report::new(object_ref);
     let none = core::ServiceSpec::default();
     let spec = object.spec.as_ref().unwrap_or_else(|| {
         report.reject("spec", "it has no spec", "write its ports and clusterIP under spec");

@@ -75,9 +75,9 @@ pub struct LoadBalancer {
 }
 
 pub(super) fn parse(names: &mut Names, object: &TrafficPolicyManifest) -> Result<Parsed<Policy>, Vec<Finding>> {
-    let named = metadata::named(names, Kind::TrafficPolicy, &object.metadata)?;
-    let (namespace, name) = (named.namespace.clone(), named.name.clone());
-    let mut report = Report::new(named);
+    let object_ref = metadata::named(names, Kind::TrafficPolicy, &object.metadata)?;
+    let (namespace, name) = (object_ref.namespace.clone(), object_ref.name.clone());
+    let mut report = Report::new(object_ref);
     let spec = &object.spec;
     let mut targets = Vec::<ServiceKey>::with_capacity(spec.target_refs.len());
     if spec.target_refs.is_empty() {

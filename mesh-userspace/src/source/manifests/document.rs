@@ -40,15 +40,24 @@ pub(super) fn read(parser: &mut Parser, format: Format, document: Document<'_>) 
 
 fn value(format: Format, document: Document<'_>) -> Result<Value, String> {
     match format {
-        Format::Yaml => serde_saphyr::from_str_with_options(document.text, yaml_options()).map_err(|error| {
-            let line = error.location().map(|at| u64::from(document.line) + at.line() - 1);
-            let error = error.without_snippet().to_string();
-            line.map_or(error.clone(), |line| format!("line {line}: {error}"))
-        }),
+        Format::Yaml => serde_saphyr::from_str_with_options(document.text, yaml_options())
+            .map_err(|error: serde_saphyr::Error| yaml_message(&error, document)),
         Format::Json => serde_json::from_str(document.text).map_err(|error| {
             let line = document.line as usize + error.line().max(1) - 1;
             format!("line {line}: {error}")
         }),
+    }
+}
+
+/// The parser's words with the file's line numbers: it is asked again, with the lines before the document left empty.
+fn yaml_message(error: &serde_saphyr::Error, document: Document<'_>) -> String {
+    let padded = "\n".repeat(document.line as usize - 1) + document.text;
+    let again = serde_saphyr::from_str_with_options::<Value>(&padded, yaml_options()).err();
+    let error = again.as_ref().unwrap_or(error);
+    let words = error.without_snippet().to_string();
+    match error.location() {
+        Some(at) if !words.contains("line ") => format!("line {}: {words}", at.line()),
+        _ => words,
     }
 }
 

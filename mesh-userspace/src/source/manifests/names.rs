@@ -23,7 +23,7 @@ pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// Whether a name is one of those by which Kubernetes swaps a mounted ConfigMap (`..data`): what it holds is reached by
+/// Whether a name is one of those by which Kubernetes swaps a mounted `ConfigMap` (`..data`): what it holds is reached by
 /// visible links, which it changes all at once.
 pub(super) fn is_swap(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))

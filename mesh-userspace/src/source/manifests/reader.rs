@@ -303,3 +303,7 @@ fn hash(text: &str) -> u64 {
     text.hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

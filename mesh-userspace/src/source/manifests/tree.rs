@@ -12,6 +12,7 @@ use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whoever follows the tree.
 pub(super) trait Follower {
@@ -26,6 +27,18 @@ pub(super) trait Follower {
 
 /// Changes that are handed over at once while a large tree is read.
 const BATCH: usize = 1024;
+
+/// How long a file that is written but not closed must be quiet before it is read.
+pub(super) const UNSETTLED: Duration = Duration::from_millis(100);
+
+/// Why a file is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    /// Something happened to it, and is over.
+    Event,
+    /// It lies below something that happened.
+    Walk,
+}
 
 /// What tells one state of a file from another without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +83,8 @@ pub(super) struct Tree {
     links: BTreeMap<PathBuf, PathBuf>,
     /// Files that were not found when they were last looked for.
     missing: BTreeSet<PathBuf>,
+    /// Files found to have been written a moment ago, to be read when they are quiet or closed.
+    fresh: Vec<PathBuf>,
     /// What is wrong with directories.
     troubles: BTreeMap<PathBuf, Finding>,
     present: bool,
@@ -86,6 +101,7 @@ impl Tree {
             aliases: BTreeSet::new(),
             links: BTreeMap::new(),
             missing: BTreeSet::new(),
+            fresh: Vec::new(),
             troubles: BTreeMap::new(),
             present: false,
         }
@@ -108,6 +124,11 @@ impl Tree {
         self.reader.take_changes()
     }
 
+    /// Files that are to be looked at again by themselves when they have been quiet for [`UNSETTLED`].
+    pub(super) fn take_fresh(&mut self) -> Vec<PathBuf> {
+        mem::take(&mut self.fresh)
+    }
+
     /// How many files wait to be given up.
     pub(super) fn missing(&self) -> usize {
         self.missing.len()
@@ -116,14 +137,14 @@ impl Tree {
     /// Something may have happened at `path`: a file, a directory with all below it, or something that is gone.
     pub(super) fn check(&mut self, path: &Path, follower: &mut impl Follower) {
         if let Some(link) = self.link_to(path) {
-            self.check_visible(&link, follower);
+            self.check_visible(&link, Seen::Event, follower);
         }
         if names::is_visible(&self.root, path) {
-            self.check_visible(path, follower);
+            self.check_visible(path, Seen::Event, follower);
         } else if let Some(parent) = path.parent().filter(|_| names::is_swap(path)) {
             let below: Vec<PathBuf> = self.links.values().filter(|link| link.starts_with(parent)).cloned().collect();
             for link in below {
-                self.check_visible(&link, follower);
+                self.check_visible(&link, Seen::Event, follower);
             }
         }
     }
@@ -136,13 +157,13 @@ impl Tree {
         self.links.get(path).or_else(|| self.links.get(&real?)).cloned()
     }
 
-    fn check_visible(&mut self, path: &Path, follower: &mut impl Follower) {
+    fn check_visible(&mut self, path: &Path, seen: Seen, follower: &mut impl Follower) {
         match fs::metadata(path) {
             Ok(meta) if meta.is_dir() => self.check_directory(path, &meta, follower),
             Ok(meta) if meta.is_file() && names::format(path).is_some() => {
                 self.forget_directories(path, follower);
                 self.no_trouble(path);
-                self.check_file(path, &meta, follower);
+                self.check_file(path, &meta, seen, follower);
             }
             Ok(_) => self.gone(path, follower),
             Err(error) if is_absence(&error) => self.gone(path, follower),
@@ -191,7 +212,7 @@ impl Tree {
             }
         }
         for name in names {
-            self.check_visible(&name, follower);
+            self.check_visible(&name, Seen::Walk, follower);
         }
     }
 
@@ -208,7 +229,7 @@ impl Tree {
         children
     }
 
-    fn check_file(&mut self, path: &Path, meta: &Metadata, follower: &mut impl Follower) {
+    fn check_file(&mut self, path: &Path, meta: &Metadata, seen: Seen, follower: &mut impl Follower) {
         let identity = Identity::of(meta);
         let known = self.files.get(path).and_then(|manifest| manifest.identity);
         if known == Some(identity) {
@@ -223,20 +244,25 @@ impl Tree {
                 if self.files.contains_key(path) {
                     self.missing.insert(path.to_owned());
                 }
-                return self.check_file(&first, &meta, follower);
+                return self.check_file(&first, &meta, seen, follower);
             }
             if !self.files.contains_key(path) {
                 self.renamed(&first, path);
             }
         }
         self.aliases.remove(path);
-        if known.is_none() || known.is_some_and(|known| known.inode != identity.inode) {
+        if known.is_none_or(|known| known.inode != identity.inode) {
             self.follow_link(path, follower);
         }
         if let Some(known) = known {
             self.by_inode.remove(&known.inode);
         }
         self.by_inode.insert(identity.inode, path.to_owned());
+        if seen == Seen::Walk && self.files.contains_key(path) && is_fresh(meta) {
+            // Somebody may be in the middle of writing it: what it said before is better than half of what it will say.
+            self.fresh.push(path.to_owned());
+            return;
+        }
         self.read(path, false);
     }
 
@@ -246,7 +272,7 @@ impl Tree {
         if let Some(format) = names::format(to) {
             self.reader.rename(manifest.id, self.display(to), format);
         }
-        self.files.insert(to.to_owned(), Manifest { id: manifest.id, identity: None });
+        self.files.insert(to.to_owned(), manifest);
     }
 
     /// Notes where a symbolic link leads, and follows what happens there.
@@ -350,7 +376,7 @@ impl Tree {
             self.reader.remove(manifest.id);
         }
         for alias in mem::take(&mut self.aliases) {
-            self.check_visible(&alias, follower);
+            self.check_visible(&alias, Seen::Event, follower);
         }
     }
 
@@ -387,6 +413,12 @@ impl Tree {
 /// Under what name the troubles of a place are filed: another than what is wrong inside a file of that name.
 fn place(name: &str) -> Arc<str> {
     format!("{name}/").into()
+}
+
+/// Whether a file was written so lately that it may still be being written.
+fn is_fresh(meta: &Metadata) -> bool {
+    let age = meta.modified().map(|modified| modified.elapsed());
+    age.is_ok_and(|age| age.is_ok_and(|age| age < UNSETTLED))
 }
 
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {

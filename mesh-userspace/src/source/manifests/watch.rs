@@ -1,6 +1,6 @@
 //! The thread that follows the directory: what happened, and when it is time to look.
 
-use super::tree::{Follower, Tree};
+use super::tree::{Follower, Tree, UNSETTLED};
 use super::{ManifestsError, names};
 use crate::source::{Change, Counts};
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
@@ -15,8 +15,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
-/// How long a file that is written but not closed must be quiet before it is read.
-const UNSETTLED: Duration = Duration::from_millis(100);
 /// How long the tree must be quiet before files that vanished are given up: `git checkout` and some editors remove a
 /// file and write it anew, and of a directory that is removed the files go first.
 const MISSING: Duration = Duration::from_millis(50);
@@ -25,7 +23,7 @@ const MISSING_AT_MOST: Duration = Duration::from_secs(1);
 /// How often the directory is looked for when it is not there, and looked through when it cannot be watched.
 const POLL: Duration = Duration::from_millis(500);
 /// How often everything is looked through, in case that something was written in a way that gives no event.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 enum Signal {
     Happened(notify::Result<Event>),
@@ -209,6 +207,9 @@ impl Thread {
             self.tree.check(path, &mut self.outlet);
         }
 
+        for path in self.tree.take_fresh() {
+            self.unsettled.entry(path).or_insert(now + UNSETTLED);
+        }
         let files = self.tree.missing();
         self.missing = match self.missing.take() {
             _ if files == 0 || !self.tree.is_present() => None,
@@ -242,3 +243,7 @@ impl Thread {
 fn is_being_written(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.nlink() == 1)
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
