@@ -90,11 +90,10 @@ impl MemoryMaps {
             _reserved: Atomic64::new(0),
         };
         let settings = Settings {
-            sample_mask: Atomic64::new(0),
-            sample_choices: Atomic64::new(0),
+            unsampled: Atomic64::new(0),
             event_cost: Atomic64::new(0),
             events_lost: Atomic64::new(0),
-            _reserved: [0; 4],
+            _reserved: [0; 5],
         };
         Self {
             sizes,

@@ -59,7 +59,6 @@ pub fn connection(connection: &Connection) -> [u8; CONNECTION] {
     bytes[32..40].copy_from_slice(&connection.netns.to_ne_bytes());
     bytes[40..48].copy_from_slice(&connection.opened_at.to_ne_bytes());
     bytes[48..56].copy_from_slice(&connection.flags.to_ne_bytes());
-    bytes[56..64].copy_from_slice(&connection._reserved.to_ne_bytes());
     bytes
 }
 
@@ -74,7 +73,6 @@ pub fn read_connection(bytes: &[u8]) -> Connection {
         netns: word(32),
         opened_at: word(40),
         flags: word(48),
-        _reserved: word(56),
     }
 }
 
@@ -105,7 +103,6 @@ mod tests {
                 netns: words[0],
                 opened_at: words[1],
                 flags: words[2],
-                _reserved: 0,
             };
             prop_assert_eq!(read_connection(&connection(&value)), value);
         }

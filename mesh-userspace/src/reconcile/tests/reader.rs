@@ -95,7 +95,6 @@ impl Readers {
             netns: 1,
             opened_at: 1,
             flags: mesh_common::tables::CONFIRMED,
-            _reserved: 0,
         };
         let service = service_of(arrays.backend(backend).unwrap().address());
         maps.insert_connection(cookie, connection);
