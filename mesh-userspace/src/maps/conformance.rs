@@ -40,7 +40,7 @@ pub fn kernel_fds(sizes: &Sizes, connections: u32) -> KernelFds {
         services: array(64, sizes.services),
         slots: array(4, sizes.slots),
         backends: array(32, sizes.backends),
-        connections: hash(8, 64, connections),
+        connections: hash(8, 56, connections),
         reason_counts: array(8, sizes.services * Reason::COLUMNS),
         settings: array(64, 1),
     }
