@@ -37,7 +37,7 @@ pub struct Difference {
     pub action: Action,
     /// The frontend that it belongs to; absent for what is the whole Service's.
     pub frontend: Option<String>,
-    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `endGone`, `maxConnections`,
+    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `maxConnections`,
     /// `maxConnectionsPerBackend`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
@@ -98,11 +98,8 @@ pub fn maps(before: &[ServiceTable], after: &[ServiceTable]) -> Vec<MapChange> {
 
 /// Backends of a Service: ports that share one share its entry.
 fn backends(table: &ServiceTable) -> usize {
-    let all = table
-        .ports
-        .iter()
-        .flat_map(|port| port.backends.iter().chain(&port.kept).map(|backend| (port.protocol.as_str(), backend)));
-    all.collect::<BTreeSet<_>>().len()
+    let in_slots = table.ports.iter().flat_map(|port| port.backends.iter().map(|backend| (&port.protocol, backend)));
+    in_slots.collect::<BTreeSet<_>>().len() + table.kept.len()
 }
 
 fn differences(before: Option<&ServiceTable>, after: Option<&ServiceTable>) -> Vec<Difference> {
@@ -111,6 +108,10 @@ fn differences(before: Option<&ServiceTable>, after: Option<&ServiceTable>) -> V
         table.iter().flat_map(|table| &table.addresses).map(ToString::to_string).collect()
     };
     sets(None, "address", &addresses(before), &addresses(after), &mut found);
+    let kept = |table: Option<&ServiceTable>| -> Vec<String> {
+        table.iter().flat_map(|table| &table.kept).map(ToString::to_string).collect()
+    };
+    sets(None, "kept", &kept(before), &kept(after), &mut found);
     let limit = |table: Option<&ServiceTable>, pick: fn(&ServiceTable) -> Option<u64>| {
         table.and_then(pick).map(|limit| limit.to_string())
     };
@@ -147,18 +148,10 @@ fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, f
         value(after, |port| port.algorithm.clone()),
         found,
     );
-    values(
-        Some(frontend),
-        "endGone",
-        value(before, |port| port.end_gone.to_string()),
-        value(after, |port| port.end_gone.to_string()),
-        found,
-    );
     let list = |port: Option<&PortTable>, pick: fn(&PortTable) -> &Vec<SocketAddr>| -> Vec<String> {
         port.map(|port| pick(port).iter().map(ToString::to_string).collect()).unwrap_or_default()
     };
     sets(Some(frontend), "backend", &list(before, |p| &p.backends), &list(after, |p| &p.backends), found);
-    sets(Some(frontend), "kept", &list(before, |p| &p.kept), &list(after, |p| &p.kept), found);
 }
 
 /// What only one of two lists has.
@@ -202,9 +195,8 @@ mod tests {
                 frontends: vec![SocketAddr::from(([10, 96, 0, name], 80))],
                 algorithm: "Random".into(),
                 backends: backends.into_iter().map(|last| SocketAddr::from(([10, 244, 0, last], 8080))).collect(),
-                kept: vec![],
-                end_gone: false,
             }],
+            kept: vec![],
             max_connections: limit,
             max_connections_per_backend: None,
         }

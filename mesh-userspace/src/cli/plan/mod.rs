@@ -115,7 +115,7 @@ fn read(manifests: &Path, node: &str) -> anyhow::Result<(Vec<ServiceTable>, Vec<
     }
     let table = |key: &ServiceKey| {
         let service = ServiceName { namespace: key.namespace.to_string(), name: key.name.to_string() };
-        Some(ServiceTable::new(service, &state.compile(key)?))
+        Some(ServiceTable::desired(service, &state.compile(key)?))
     };
     let tables = state.services().into_iter().filter_map(|service| table(&service.key)).collect();
     Ok((tables, state.findings().iter().map(Finding::from).collect()))

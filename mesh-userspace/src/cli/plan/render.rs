@@ -44,9 +44,7 @@ fn service(change: &ServiceChange, text: &mut String) {
     };
     let _ = writeln!(text, "{} Service {} {word}", sign(change.action), change.service);
     let mut frontend = None;
-    // That nothing is ended at once goes without saying.
-    let shown = |d: &&Difference| d.action == Action::Change || d.field != "endGone" || value(d) != Some("false");
-    for difference in change.differences.iter().filter(shown) {
+    for difference in &change.differences {
         if difference.frontend != frontend {
             frontend.clone_from(&difference.frontend);
             // A frontend that comes or goes has said so in its own line.
