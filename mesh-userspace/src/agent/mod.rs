@@ -14,6 +14,8 @@ pub mod engine;
 mod owner;
 mod ring;
 
+pub use clock::timestamp;
+
 use crate::api::{query, server};
 use crate::config::AgentConfig;
 use crate::datapath::{self, Cgroup, Pins};

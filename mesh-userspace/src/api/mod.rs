@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`types`] | the answers, as JSON; `docs/api.md` names every key |
 //! | [`query`] | what the server asks the owner of the state |
+//! | [`answer`] | the answers, built from what the owner owns |
 //! | [`server`] | the agent's side of the socket |
 //! | [`client`] | the command line's side of the socket |
 

@@ -20,6 +20,8 @@ pub enum Exit {
     NotFound = 4,
     /// It was found out, and something needs attention.
     Attention = 5,
+    /// There are changes, and the exit code was to say so.
+    Changes = 6,
 }
 
 /// For `--help`.
@@ -30,7 +32,7 @@ Exit codes:
   2  the arguments are not understood
   3  no agent answers on the socket
   4  there is no such thing
-  5  it was found out, and something needs attention (status, doctor)
+  5  it was found out, and something needs attention (status, doctor, plan)
   6  there are changes (plan --detailed-exitcode)";
 
 impl From<Exit> for ExitCode {

@@ -6,6 +6,7 @@ use super::output::OutputArguments;
 use super::table::{Cell, Column, Table, Tone};
 use super::words;
 use crate::api::types::{Candidate, Explanation, Outcome, Rule};
+use crate::plan::eligible::Scope;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -204,11 +205,11 @@ fn explain(explanation: &Explanation, wide: bool) -> String {
 /// The rule in words: algorithm, then what narrows the choice, then the limits and who set them.
 fn rule(rule: &Rule) -> String {
     let mut text = rule.algorithm.clone();
-    if rule.internal_traffic_policy == "Local" {
-        text.push_str(", endpoints of this node only (internalTrafficPolicy: Local)");
+    if let Some(scope) = Scope::ALL.into_iter().find(|scope| scope.name() == rule.scope) {
+        let _ = write!(text, " among {}", scope.sentence());
     }
     if !rule.traffic_distribution.is_empty() {
-        let _ = write!(text, ", trafficDistribution: {}", rule.traffic_distribution);
+        let _ = write!(text, " (trafficDistribution: {})", rule.traffic_distribution);
     }
     let policy = rule.policy.as_ref().map(|policy| format!(" (TrafficPolicy {policy})")).unwrap_or_default();
     let _ = match (rule.max_connections, rule.max_connections_per_backend) {

@@ -15,6 +15,7 @@ mod exit;
 mod explain;
 mod man;
 mod output;
+mod plan;
 mod probe;
 mod service;
 mod status;
@@ -62,6 +63,7 @@ enum Verb {
     Connection(connection::Arguments),
     Events(events::Arguments),
     Explain(explain::Arguments),
+    Plan(plan::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -89,6 +91,7 @@ fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Connection(arguments) => asking(arguments.run()),
         Verb::Events(arguments) => asking(arguments.run()),
         Verb::Explain(arguments) => asking(arguments.run()),
+        Verb::Plan(arguments) => asking(arguments.run()),
         Verb::Doctor(arguments) => asking(arguments.run()),
         Verb::Probe(arguments) => arguments.run(),
     }

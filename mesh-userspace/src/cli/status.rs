@@ -144,14 +144,13 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
         status.audit.map_or_else(
             || "not yet".to_owned(),
             |audit| {
-                let result = match (audit.released, audit.corrected) {
-                    (0, 0) => "all counts agree".to_owned(),
-                    (released, corrected) => format!(
-                        "{} given back, {} corrected",
-                        words::count(released, "slot"),
-                        words::count(corrected, "count")
-                    ),
+                let mut result = match audit.drifted {
+                    0 => "all counts agree".to_owned(),
+                    drifted => Tone::Bad.paint(&format!("{} off", words::count(drifted, "count"))),
                 };
+                if audit.given_back > 0 {
+                    let _ = write!(result, ", {} given back", words::count(audit.given_back, "slot"));
+                }
                 let age = words::age(audit.at, now);
                 format!("{} recounted {age} ago: {result}", words::count(audit.connections, "connection"))
             },
@@ -192,6 +191,8 @@ const WAITING: &[Column] = &[
 const SOURCES: &[Column] = &[
     Column::new("SOURCE"),
     Column::new("SYNCED"),
+    Column::wide("FILES"),
+    Column::wide("DOCUMENTS"),
     Column::new("LAST-CHANGE"),
     Column::new("OBJECTS"),
     Column::new("PASSED-OVER"),
@@ -203,6 +204,8 @@ fn source_cells(source: &Source, now: Timestamp) -> Vec<Cell> {
     vec![
         (&source.name).into(),
         if source.synced { Cell::toned("yes", Tone::Good) } else { Cell::toned("no", Tone::Warning) },
+        source.files.into(),
+        source.documents.into(),
         source.last_change.map(|at| format!("{} ago", words::age(at, now))).unwrap_or_default().into(),
         kinds(&source.objects).into(),
         kinds(&source.passed_over).into(),

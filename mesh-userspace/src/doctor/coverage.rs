@@ -194,9 +194,8 @@ mod tests {
                 frontends: vec!["10.96.0.1:80".parse().unwrap()],
                 algorithm: "Random".into(),
                 backends: backends.iter().map(|backend| backend.parse().unwrap()).collect(),
-                kept: vec![],
-                end_gone: false,
             }],
+            kept: vec![],
             max_connections: limit,
             max_connections_per_backend: None,
         }

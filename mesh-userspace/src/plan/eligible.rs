@@ -29,6 +29,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] = [Self::Cluster, Self::Local, Self::SameNode, Self::SameZone];
+
     /// The stable name, as in JSON.
     pub const fn name(self) -> &'static str {
         match self {

@@ -20,7 +20,7 @@ pub struct ClusterState {
     pub(super) zone: Arc<str>,
     pub(super) entries: HashMap<ServiceKey, Entry>,
     /// The Service of each slice, by the slice's own namespace and name.
-    slices: HashMap<ServiceKey, ServiceKey>,
+    pub(super) slices: HashMap<ServiceKey, ServiceKey>,
     /// Policies by their own namespace and name.
     pub(super) policies: BTreeMap<ServiceKey, KnownPolicy>,
     pub(super) addresses: Addresses,

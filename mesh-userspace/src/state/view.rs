@@ -1,7 +1,7 @@
 //! What the command line shows of a Service.
 
 use super::ClusterState;
-use crate::model::{Origin, Policy, Service, ServiceKey};
+use crate::model::{EndpointSlice, Kind, Origin, Policy, Service, ServiceKey};
 use crate::plan::compile::{self, PortView};
 use std::net::IpAddr;
 
@@ -28,12 +28,27 @@ pub struct PolicyInForce<'a> {
 }
 
 impl ClusterState {
+    /// How many objects of each kind are known.
+    pub fn objects(&self) -> [(Kind, usize); 3] {
+        let services = self.entries.values().filter(|entry| entry.service.is_some()).count();
+        [
+            (Kind::EndpointSlice, self.slices.len()),
+            (Kind::Service, services),
+            (Kind::TrafficPolicy, self.policies.len()),
+        ]
+    }
+
     /// Every Service, in the order of its name.
     pub fn services(&self) -> Vec<&Service> {
         let mut services: Vec<&Service> =
             self.entries.values().filter_map(|entry| Some(&entry.service.as_ref()?.object)).collect();
         services.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         services
+    }
+
+    /// The endpoint slices of a Service, by name.
+    pub fn slices_of(&self, key: &ServiceKey) -> impl Iterator<Item = &EndpointSlice> {
+        self.entries.get(key).into_iter().flat_map(|entry| &entry.slices)
     }
 
     /// The Service that an address leads to.

@@ -41,6 +41,8 @@ pub fn status() -> Status {
             name: "/etc/mesh".into(),
             synced: true,
             last_change: Some(days_ago(10)),
+            files: 2,
+            documents: 9,
             objects: counts([("EndpointSlice", 4), ("Service", 3)]),
             passed_over: counts([("Deployment", 2)]),
             error: None,
@@ -59,7 +61,7 @@ pub fn status() -> Status {
         connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
         events: EventCounts { read: 90, lost: 4 },
-        audit: Some(Audit { at: days_ago(9), connections: 5, released: 1, corrected: 2 }),
+        audit: Some(Audit { at: days_ago(9), connections: 5, given_back: 1, drifted: 0 }),
     }
 }
 
@@ -240,6 +242,7 @@ pub fn explanation() -> Explanation {
         rule: Some(Rule {
             algorithm: "Random".into(),
             policy: Some("limits".into()),
+            scope: "same-zone".into(),
             internal_traffic_policy: "Cluster".into(),
             traffic_distribution: "PreferSameZone".into(),
             active: 4,
@@ -292,9 +295,8 @@ pub fn tables() -> Vec<ServiceTable> {
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
-            kept: vec![],
-            end_gone: false,
         }],
+        kept: vec![],
         max_connections: Some(10),
         max_connections_per_backend: None,
     }]

@@ -8,4 +8,5 @@ mod documentation;
 mod errors;
 mod http;
 mod listing;
+mod planning;
 mod watching;

@@ -85,6 +85,8 @@ pub struct Rule {
     pub algorithm: String,
     /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.
     pub policy: Option<String>,
+    /// Among which endpoints it chooses: `cluster`, `local`, `same-node` or `same-zone`.
+    pub scope: String,
     /// `spec.internalTrafficPolicy`.
     pub internal_traffic_policy: String,
     /// `spec.trafficDistribution`; empty when not set.

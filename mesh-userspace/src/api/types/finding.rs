@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// `rejected`, `conflict` or `unsupported`.
+    /// `rejected`, `conflict`, `unresolved` or `unsupported`.
     pub severity: String,
     /// The file, relative to the manifest directory; absent when the object did not come from one.
     pub file: Option<String>,

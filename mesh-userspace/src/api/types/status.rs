@@ -84,6 +84,10 @@ pub struct Source {
     pub synced: bool,
     /// When it last reported a change; absent before the first.
     pub last_change: Option<Timestamp>,
+    /// Manifest files read.
+    pub files: u64,
+    /// Documents in them, each item of a list by itself.
+    pub documents: u64,
     /// Objects that are understood, by kind.
     pub objects: BTreeMap<String, u64>,
     /// Documents of kinds that the agent does not read, by kind.
@@ -190,8 +194,8 @@ pub struct Audit {
     pub at: Timestamp,
     /// Connections that were found to be counted.
     pub connections: u64,
-    /// Slots given back because their socket no longer exists.
-    pub released: u64,
-    /// Counters that did not agree with the recount and were set right.
-    pub corrected: u64,
+    /// Slots given back whose connect() had failed on this machine.
+    pub given_back: u64,
+    /// Counters that did not agree with two recounts in a row.
+    pub drifted: u64,
 }

@@ -1,10 +1,13 @@
 //! What the maps hold of a Service, without ids: what `mesh plan` compares.
 
 use super::ServiceName;
+use crate::plan::applied::Account;
 use crate::plan::{BackendKey, DesiredService};
-use mesh_common::address::Address;
-use mesh_common::tables::UNLIMITED;
+use mesh_common::address::{Address, Port};
+use mesh_common::select::Algorithm;
+use mesh_common::tables::{FrontendKey, UNLIMITED};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 /// One element of `GET /v1/tables`.
@@ -15,8 +18,10 @@ pub struct ServiceTable {
     pub service: ServiceName,
     /// Its addresses: a port that is not listed on them is refused.
     pub addresses: Vec<IpAddr>,
-    /// Each port of each family.
+    /// Each port of each family, sorted by frontend.
     pub ports: Vec<PortTable>,
+    /// Backends of no port's that go on with the connections that they have.
+    pub kept: Vec<SocketAddr>,
     /// Most connections at once; absent for no limit.
     pub max_connections: Option<u64>,
     /// Most connections at once to each backend; absent for no limit.
@@ -35,41 +40,66 @@ pub struct PortTable {
     pub algorithm: String,
     /// Backends that take new connections.
     pub backends: Vec<SocketAddr>,
-    /// Backends that go on with the connections that they have.
-    pub kept: Vec<SocketAddr>,
-    /// Whether sockets connected to a backend that is gone are ended at once.
-    pub end_gone: bool,
 }
 
 impl ServiceTable {
-    /// The table of one Service.
-    pub fn new(service: ServiceName, desired: &DesiredService) -> Self {
-        let limit = |limit| (limit != UNLIMITED).then_some(limit);
+    /// What the maps should hold of a Service.
+    pub fn desired(service: ServiceName, desired: &DesiredService) -> Self {
+        let ports = desired.ports.iter().map(|port| (&port.frontends, port.algorithm, port.slots.clone()));
+        let kept = desired.ports.iter().flat_map(|port| port.kept.iter().copied()).collect();
+        let limits = [desired.max_connections, desired.max_connections_per_backend];
+        Self::new(service, &desired.addresses, ports, kept, limits)
+    }
+
+    /// What the maps hold of a Service.
+    pub fn applied(service: ServiceName, account: &Account) -> Self {
+        let keys: HashMap<_, _> = account.backends.iter().map(|(key, backend)| (backend.id, *key)).collect();
+        let ports = account.ports.iter().map(|port| {
+            let slots = port.slots.iter().filter_map(|id| keys.get(id).copied()).collect();
+            (&port.frontends, port.algorithm, slots)
+        });
+        let kept = account.backends.keys().copied().collect();
+        let limits = [account.max_connections, account.max_connections_per_backend];
+        Self::new(service, &account.addresses, ports, kept, limits)
+    }
+
+    fn new<'a>(
+        service: ServiceName,
+        addresses: &[Address],
+        ports: impl Iterator<Item = (&'a Vec<FrontendKey>, Algorithm, Vec<BackendKey>)>,
+        mut kept: BTreeSet<BackendKey>,
+        limits: [u64; 2],
+    ) -> Self {
+        let mut ports: Vec<PortTable> = ports
+            .map(|(frontends, algorithm, slots)| {
+                kept.retain(|key| !slots.contains(key));
+                PortTable {
+                    protocol: frontends.first().map(|key| key.protocol().to_string()).unwrap_or_default(),
+                    frontends: sorted(frontends.iter().map(|key| socket(key.address, key.port))),
+                    algorithm: algorithm.name().to_owned(),
+                    backends: sorted(slots.iter().map(|key| socket(key.address, key.port))),
+                }
+            })
+            .collect();
+        ports.sort_by(|a, b| (&a.frontends, &a.protocol).cmp(&(&b.frontends, &b.protocol)));
+        let [max_connections, max_connections_per_backend] = limits.map(|limit| (limit != UNLIMITED).then_some(limit));
         Self {
             service,
-            addresses: desired.addresses.iter().copied().map(IpAddr::from).collect(),
-            ports: desired
-                .ports
-                .iter()
-                .map(|port| PortTable {
-                    protocol: port.frontends.first().map(|key| key.protocol().to_string()).unwrap_or_default(),
-                    frontends: port.frontends.iter().map(|key| socket(key.address, key.port.host())).collect(),
-                    algorithm: port.algorithm.name().to_owned(),
-                    backends: port.slots.iter().map(backend).collect(),
-                    kept: port.kept.iter().map(backend).collect(),
-                    end_gone: port.end_gone,
-                })
-                .collect(),
-            max_connections: limit(desired.max_connections),
-            max_connections_per_backend: limit(desired.max_connections_per_backend),
+            addresses: sorted(addresses.iter().copied().map(IpAddr::from)),
+            ports,
+            kept: sorted(kept.iter().map(|key| socket(key.address, key.port))),
+            max_connections,
+            max_connections_per_backend,
         }
     }
 }
 
-fn socket(address: Address, port: u16) -> SocketAddr {
-    SocketAddr::new(address.into(), port)
+fn socket(address: Address, port: Port) -> SocketAddr {
+    SocketAddr::new(address.into(), port.host())
 }
 
-fn backend(key: &BackendKey) -> SocketAddr {
-    socket(key.address, key.port.host())
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items
 }

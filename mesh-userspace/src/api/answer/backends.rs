@@ -1,0 +1,125 @@
+//! Backends with the verdict on each, and what the maps count of them.
+
+use super::{Facts, limit, name};
+use crate::api::query::Scope;
+use crate::api::types::{Backend, BackendState, ServiceName, ServicePort};
+use crate::maps::Maps;
+use crate::model::Endpoint;
+use crate::plan::BackendKey;
+use crate::plan::eligible::{Verdict, Why};
+use crate::state::ServiceDetail;
+use mesh_common::tables;
+use std::collections::HashMap;
+
+/// A backend of a Service.
+pub(super) struct Judged<'a> {
+    /// The Service's port; `None` for a backend that is gone.
+    pub port: Option<ServicePort>,
+    /// Whether that port is the IPv6 half.
+    pub v6: bool,
+    /// The backend.
+    pub key: BackendKey,
+    /// Its entry in the maps; `None` when it has none.
+    pub id: Option<tables::BackendId>,
+    /// The endpoint; `None` for a backend that is gone.
+    pub endpoint: Option<&'a Endpoint>,
+    /// Whether it takes connections.
+    pub state: BackendState,
+    /// Why.
+    pub why: String,
+    /// Connections open now.
+    pub active: u64,
+    /// The limit in force.
+    pub max_connections: Option<u64>,
+}
+
+impl Judged<'_> {
+    /// As the API gives it.
+    pub fn row(self, service: &ServiceName) -> Backend {
+        let text = |pick: fn(&Endpoint) -> &str| self.endpoint.map(pick).unwrap_or_default().to_owned();
+        Backend {
+            service: service.clone(),
+            address: self.key.address.into(),
+            port: self.key.port.host(),
+            protocol: self.key.protocol.to_string(),
+            pod: text(|endpoint| &endpoint.pod),
+            node: text(|endpoint| &endpoint.node),
+            zone: text(|endpoint| &endpoint.zone),
+            state: self.state,
+            why: self.why,
+            active: self.active,
+            max_connections: self.max_connections,
+            service_port: self.port,
+        }
+    }
+}
+
+impl<M: Maps> Facts<'_, M> {
+    /// Every backend of the Services of a scope.
+    pub(super) fn backends(&self, scope: &Scope) -> Vec<Backend> {
+        let services = self.state.services().into_iter().filter(|service| scope.holds(&service.key.namespace));
+        let mut backends = Vec::new();
+        for service in services {
+            if let Some(detail) = self.state.service(&service.key) {
+                let service = name(&service.key);
+                backends.extend(self.backends_of(&detail).into_iter().map(|backend| backend.row(&service)));
+            }
+        }
+        backends
+    }
+
+    /// Every backend of a Service: by port, then those that are gone and still have connections.
+    pub(super) fn backends_of<'b>(&'b self, detail: &'b ServiceDetail<'b>) -> Vec<Judged<'b>> {
+        let counts = self.reconciler.service_counts(&detail.service.key);
+        let max_connections = counts.as_ref().and_then(|counts| limit(counts.max_connections_per_backend));
+        let counted = counts.iter().flat_map(|counts| &counts.backends);
+        let by_key: HashMap<BackendKey, _> = counted.clone().map(|backend| (backend.key, backend)).collect();
+        let mut backends = Vec::new();
+        for port in self.state.ports(detail) {
+            let mut candidates = port.candidates;
+            candidates.sort_by_key(|candidate| candidate.backend);
+            for candidate in candidates.iter().filter(|c| c.verdict != Verdict::Out(Why::Duplicate)) {
+                let counts = by_key.get(&candidate.backend);
+                let in_slots = counts.is_some_and(|counts| counts.in_slots);
+                let (state, why) = match candidate.verdict {
+                    Verdict::Out(why) if candidate.endpoint.serving => (BackendState::Kept, why.sentence().to_owned()),
+                    Verdict::Out(why) => (BackendState::Excluded, why.sentence().to_owned()),
+                    verdict if in_slots => (BackendState::Eligible, verdict.sentence().to_owned()),
+                    verdict => (BackendState::Excluded, format!("{}, and not in the maps yet", verdict.sentence())),
+                };
+                backends.push(Judged {
+                    port: Some(super::services::port(port.port)),
+                    v6: port.v6,
+                    key: candidate.backend,
+                    id: counts.map(|counts| counts.id),
+                    endpoint: Some(candidate.endpoint),
+                    state,
+                    why,
+                    active: counts.map_or(0, |counts| counts.active),
+                    max_connections,
+                });
+            }
+        }
+        let gone = counted.filter(|backend| backend.state == tables::BackendState::Gone && backend.active > 0);
+        backends.extend(gone.map(|backend| Judged {
+            port: None,
+            v6: !backend.key.address.is_v4(),
+            key: backend.key,
+            id: Some(backend.id),
+            endpoint: None,
+            state: BackendState::Gone,
+            why: if self.ends(backend.id) {
+                "its endpoint was removed; its connections are being ended".to_owned()
+            } else {
+                "its endpoint was removed; its connections go on until they end".to_owned()
+            },
+            active: backend.active,
+            max_connections,
+        }));
+        backends
+    }
+
+    fn ends(&self, id: tables::BackendId) -> bool {
+        self.reconciler.applied().gone().any(|(gone, facts)| gone == id && facts.ends)
+    }
+}

@@ -1,0 +1,277 @@
+//! What would become of a connection, by the same verdicts, limits and picks that decide over a real one.
+
+use super::backends::Judged;
+use super::services::{internal_traffic_policy, port, traffic_distribution};
+use super::{Facts, likelihood, limit, name};
+use crate::api::query::{ExplainQuery, ExplainTarget};
+use crate::api::types::{BackendState, Candidate, Explanation, Failure, Outcome, Rule, ServiceState};
+use crate::maps::Maps;
+use crate::model::{Endpoint, ServiceKey, ServicePort};
+use crate::reconcile::ServiceCounts;
+use crate::state::ServiceDetail;
+use mesh_common::address::{Address, Port, Protocol};
+use mesh_common::reason::Reason;
+use mesh_common::tables::FrontendKey;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// A target that is an address.
+#[derive(Clone, Copy)]
+struct Dialled {
+    protocol: Protocol,
+    address: IpAddr,
+    port: u16,
+}
+
+impl<M: Maps> Facts<'_, M> {
+    /// What would become of a connection.
+    pub(super) fn explain(&self, query: &ExplainQuery) -> Result<Explanation, Failure> {
+        let dialled = self.dialled(&query.target)?;
+        let here = self.state.here();
+        let mut explanation = Explanation {
+            target: SocketAddr::new(dialled.address, dialled.port),
+            protocol: dialled.protocol.to_string(),
+            client: query.from.as_deref().map(|from| self.client(from)),
+            node: here.node.to_owned(),
+            zone: here.zone.to_owned(),
+            outcome: Outcome::Untouched,
+            reason: None,
+            summary: String::new(),
+            service: None,
+            ports: Vec::new(),
+            rule: None,
+            backends: Vec::new(),
+            likely: String::new(),
+            notes: Vec::new(),
+        };
+        match self.state.service_at(dialled.address) {
+            Some(key) => self.at_a_service(key, dialled, &mut explanation),
+            None => self.elsewhere(dialled, &mut explanation),
+        }
+        self.note_client(&mut explanation);
+        if !self.state.is_synced() {
+            explanation.notes.push("the agent has not yet read everything: ask again".to_owned());
+        }
+        Ok(explanation)
+    }
+
+    fn dialled(&self, target: &ExplainTarget) -> Result<Dialled, Failure> {
+        let (namespace, service, wanted) = match target {
+            ExplainTarget::Address { protocol, address, port } => {
+                return Ok(Dialled { protocol: *protocol, address: address.to_canonical(), port: *port });
+            }
+            ExplainTarget::Service { namespace, name, port } => (namespace, name, port.as_deref()),
+        };
+        let key = ServiceKey::new(namespace.as_str(), service.as_str());
+        let Some(detail) = self.state.service(&key) else {
+            return Err(Failure {
+                message: format!("the agent knows no Service {key}"),
+                action: "list what it knows: mesh service list; what it could not read: mesh status".to_owned(),
+            });
+        };
+        let is_wanted =
+            |port: &&ServicePort| wanted.is_none_or(|wanted| *port.name == *wanted || port.port.to_string() == wanted);
+        let Some(port) = detail.service.ports.iter().find(is_wanted) else {
+            let ports: Vec<_> = detail.service.ports.iter().map(|port| self::port(port).to_string()).collect();
+            return Err(Failure {
+                message: format!("Service {key} has no port {}", wanted.unwrap_or_default()),
+                action: format!("it has {}", ports.join(", ")),
+            });
+        };
+        let Some(address) = detail.addresses.first() else {
+            return Err(Failure {
+                message: format!("Service {key} has no address of its own: {}", self.state_of(&detail).1),
+                action: "see mesh service show".to_owned(),
+            });
+        };
+        Ok(Dialled { protocol: port.protocol, address: *address, port: port.port })
+    }
+
+    /// The address is no Service's.
+    fn elsewhere(&self, dialled: Dialled, explanation: &mut Explanation) {
+        if self.reconciler.applied().address(&Address::from(dialled.address)).is_some() {
+            explanation.summary =
+                "no Service has this address now; the maps still have it and give it up after a moment".to_owned();
+            return;
+        }
+        explanation.summary = "no Service has this address: the connection goes to where it is addressed".to_owned();
+        if let Some((namespace, endpoint)) = self.endpoint(|_, endpoint| endpoint.address == dialled.address) {
+            let pod = if endpoint.pod.is_empty() {
+                "an endpoint".to_owned()
+            } else {
+                format!("pod {namespace}/{}", endpoint.pod)
+            };
+            explanation
+                .notes
+                .push(format!("the address is that of {pod}: dialled by itself it is not balanced and not limited"));
+        }
+    }
+
+    fn at_a_service(&self, key: &ServiceKey, dialled: Dialled, explanation: &mut Explanation) {
+        let Some(detail) = self.state.service(key) else { return };
+        explanation.service = Some(name(key));
+        explanation.ports = detail.service.ports.iter().map(port).collect();
+        match self.state_of(&detail) {
+            (ServiceState::Served, _) => {}
+            (state, why) if why.is_empty() => {
+                explanation.notes.push(format!("the Service is {}: its maps are being written", state.name()));
+            }
+            (state, why) => explanation.notes.push(format!("the Service is {}: {why}", state.name())),
+        }
+        let is_listed = |port: &&ServicePort| port.port == dialled.port && port.protocol == dialled.protocol;
+        if detail.service.ports.iter().find(is_listed).is_none() {
+            let listed: Vec<_> = explanation.ports.iter().map(ToString::to_string).collect();
+            let summary = match listed.as_slice() {
+                [] => "the Service lists no port that can be served".to_owned(),
+                ports => format!("Service {key} does not list this port; it lists {}", ports.join(", ")),
+            };
+            refuse(explanation, Reason::NoSuchPort, summary);
+            return;
+        }
+        self.at_a_port(&detail, dialled, explanation);
+    }
+
+    fn at_a_port(&self, detail: &ServiceDetail<'_>, dialled: Dialled, explanation: &mut Explanation) {
+        let v6 = dialled.address.is_ipv6();
+        let is_it = |port: &ServicePort| port.port == dialled.port && port.protocol == dialled.protocol;
+        let Some(view) = self.state.ports(detail).into_iter().find(|view| view.v6 == v6 && is_it(view.port)) else {
+            return;
+        };
+        let counts = self.reconciler.service_counts(&detail.service.key);
+        let policy = detail.policy.map(|policy| policy.policy);
+        let algorithm = policy.and_then(|policy| policy.algorithm).unwrap_or_default();
+        let rule = Rule {
+            algorithm: algorithm.name().to_owned(),
+            policy: policy.map(|policy| policy.name.to_string()),
+            scope: view.scope.name().to_owned(),
+            internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
+            traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),
+            active: counts.as_ref().map_or(0, |counts| counts.active),
+            max_connections: counts.as_ref().and_then(|counts| limit(counts.max_connections)),
+            max_connections_per_backend: counts.as_ref().and_then(|counts| limit(counts.max_connections_per_backend)),
+        };
+        let wanted = port(view.port);
+        let backends: Vec<_> =
+            self.backends_of(detail).into_iter().filter(|b| b.v6 == v6 && b.port.as_ref() == Some(&wanted)).collect();
+        let full = rule.max_connections.is_some_and(|most| rule.active >= most);
+        let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
+        let shares = if full { HashMap::new() } else { self.shares(counts.as_ref(), &frontend) };
+        explanation.backends = backends.iter().map(|backend| candidate(backend, &shares)).collect();
+
+        let eligible = backends.iter().filter(|backend| backend.state == BackendState::Eligible).count();
+        let with_room = explanation.backends.iter().filter(|candidate| candidate.is_in).count();
+        if eligible == 0 {
+            let summary = match backends.len() {
+                0 => format!("Service {} has no endpoint for this port", detail.service.key),
+                n => format!("none of the {n} endpoints of Service {} is eligible", detail.service.key),
+            };
+            refuse(explanation, Reason::NoBackend, summary);
+        } else if let (true, Some(most)) = (full, rule.max_connections) {
+            let summary = format!(
+                "Service {} is at its limit: {} of {most} connections are open",
+                detail.service.key, rule.active
+            );
+            refuse(explanation, Reason::ServiceLimit, summary);
+        } else if with_room == 0 {
+            let summary = format!("each of the {eligible} eligible backends is at its limit");
+            refuse(explanation, Reason::BackendLimit, summary);
+        } else {
+            explanation.outcome = Outcome::Balanced;
+            explanation.summary = match with_room {
+                1 => format!("goes to the one backend of Service {} that takes it", detail.service.key),
+                n => format!("goes to one of {n} backends of Service {}", detail.service.key),
+            };
+            explanation.likely = likely(&explanation.backends);
+        }
+        explanation.rule = Some(rule);
+    }
+
+    /// The probability of each backend of a port, by key, from its slots as they are in the maps.
+    fn shares(
+        &self,
+        counts: Option<&ServiceCounts>,
+        frontend: &FrontendKey,
+    ) -> HashMap<mesh_common::tables::BackendId, f64> {
+        let Some(counts) = counts else { return HashMap::new() };
+        let Some(port) = counts.ports.iter().find(|port| port.frontends.contains(frontend)) else {
+            return HashMap::new();
+        };
+        let arrays = self.reconciler.maps().arrays();
+        let cursor = arrays.service(port.id).map_or(0, |entry| entry.cursor.load());
+        let active: HashMap<_, _> = counts.backends.iter().map(|backend| (backend.id, backend.active)).collect();
+        let has_room: Vec<bool> = port
+            .slots
+            .iter()
+            .map(|id| active.get(id).is_some_and(|active| *active < counts.max_connections_per_backend))
+            .collect();
+        let mut shares = HashMap::new();
+        for (id, share) in port.slots.iter().zip(likelihood::of_slots(port.algorithm, cursor, &has_room)) {
+            *shares.entry(*id).or_default() += share;
+        }
+        shares
+    }
+
+    fn note_client(&self, explanation: &mut Explanation) {
+        let Some(client) = &explanation.client else { return };
+        let node = &explanation.node;
+        let note = if client.node.is_empty() && client.pod.is_empty() {
+            format!(
+                "no endpoint slice knows this client: taken to run on node {node}, as every client that this agent serves"
+            )
+        } else if !client.node.is_empty() && client.node != *node {
+            format!(
+                "the client runs on node {}: the agent there decides, by its own zone and counts; this is the answer of node {node}",
+                client.node
+            )
+        } else {
+            let is_itself = |candidate: &Candidate| candidate.is_in && Some(candidate.address) == client.address;
+            if !explanation.backends.iter().any(is_itself) {
+                return;
+            }
+            "the client is itself one of the backends: it may reach itself".to_owned()
+        };
+        explanation.notes.push(note);
+    }
+}
+
+fn refuse(explanation: &mut Explanation, reason: Reason, summary: String) {
+    explanation.outcome = Outcome::Refused;
+    explanation.reason = Some(reason.name().to_owned());
+    explanation.summary = format!("{summary}; the client gets ECONNREFUSED");
+}
+
+fn candidate(backend: &Judged<'_>, shares: &HashMap<mesh_common::tables::BackendId, f64>) -> Candidate {
+    let text = |pick: fn(&Endpoint) -> &str| backend.endpoint.map(pick).unwrap_or_default().to_owned();
+    let eligible = backend.state == BackendState::Eligible;
+    let full = backend.max_connections.is_some_and(|most| backend.active >= most);
+    let why = match backend.max_connections {
+        Some(most) if eligible && full => format!("at its limit: {} of {most} connections are open", backend.active),
+        _ => backend.why.clone(),
+    };
+    Candidate {
+        address: backend.key.address.into(),
+        port: backend.key.port.host(),
+        pod: text(|endpoint| &endpoint.pod),
+        node: text(|endpoint| &endpoint.node),
+        zone: text(|endpoint| &endpoint.zone),
+        is_in: eligible && !full,
+        why,
+        active: backend.active,
+        probability: backend.id.and_then(|id| shares.get(&id).copied()).unwrap_or_default(),
+    }
+}
+
+/// The likely choice in words.
+fn likely(candidates: &[Candidate]) -> String {
+    let mut candidates: Vec<_> = candidates.iter().filter(|candidate| candidate.probability > 0.0).collect();
+    candidates.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let address = |candidate: &Candidate| SocketAddr::new(candidate.address, candidate.port);
+    match candidates.as_slice() {
+        [] => String::new(),
+        [only] => address(only).to_string(),
+        [first, .., last] if (first.probability - last.probability).abs() < 1e-9 => {
+            format!("any of the {}, each with the same probability", candidates.len())
+        }
+        [first, ..] => format!("{}, with {:.0}%", address(first), first.probability * 100.0),
+    }
+}

@@ -1,0 +1,92 @@
+//! Answers, built from what the owner of the state owns. Nothing here waits.
+
+mod backends;
+mod client;
+mod connections;
+mod explain;
+mod likelihood;
+mod services;
+mod status;
+
+use super::Query;
+use super::types::{Finding, ServiceName, ServiceTable};
+use crate::agent::engine::Engine;
+use crate::maps::Maps;
+use crate::model::ServiceKey;
+use crate::plan::Subject;
+use crate::reconcile::{Pending, Reconciler};
+use crate::state::ClusterState;
+use mesh_common::tables::UNLIMITED;
+use std::collections::HashMap;
+
+/// Answers one question. The asker may be gone: a failed send is not an error.
+pub fn answer(engine: &Engine, query: Query) {
+    let facts = Facts::new(&engine.state, &engine.reconciler);
+    match query {
+        Query::Alive(reply) => drop(reply.send(())),
+        Query::Status(reply) => drop(reply.send(status::status(engine, &facts))),
+        Query::Services(scope, reply) => drop(reply.send(facts.services(&scope))),
+        Query::Service(namespace, name, reply) => drop(reply.send(facts.service(&ServiceKey::new(namespace, name)))),
+        Query::Backends(scope, reply) => drop(reply.send(facts.backends(&scope))),
+        Query::Connections(scope, reply) => match facts.connections(&scope) {
+            Ok(connections) => drop(reply.send(connections)),
+            // Without an answer the server says that the log tells why.
+            Err(error) => tracing::error!(%error, "the connections could not be listed"),
+        },
+        Query::Explain(question, reply) => drop(reply.send(facts.explain(&question))),
+        Query::Findings(reply) => drop(reply.send(facts.findings())),
+        Query::Events(reply) => drop(reply.send(engine.feed())),
+        Query::Tables(reply) => drop(reply.send(facts.tables())),
+    }
+}
+
+/// What the cluster says and what the maps hold.
+struct Facts<'a, M> {
+    state: &'a ClusterState,
+    reconciler: &'a Reconciler<M>,
+    /// Services whose maps are not yet as they should be.
+    waiting: HashMap<&'a ServiceKey, &'a Pending>,
+}
+
+impl<'a, M: Maps> Facts<'a, M> {
+    fn new(state: &'a ClusterState, reconciler: &'a Reconciler<M>) -> Self {
+        let waiting = reconciler.pending().filter_map(|(subject, pending)| match subject {
+            Subject::Service(key) => Some((key, pending)),
+            Subject::Orphan(_) => None,
+        });
+        Self { state, reconciler, waiting: waiting.collect() }
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        self.state.findings().iter().map(Finding::from).collect()
+    }
+
+    /// What the maps hold of each Service that has a name.
+    fn tables(&self) -> Vec<ServiceTable> {
+        let accounts = self.reconciler.applied().accounts().filter(|account| !account.is_empty());
+        let named =
+            accounts.filter_map(|account| Some(ServiceTable::applied(name(account.service.as_ref()?), account)));
+        let mut tables: Vec<_> = named.collect();
+        tables.sort_by(|a, b| a.service.cmp(&b.service));
+        tables
+    }
+}
+
+fn name(key: &ServiceKey) -> ServiceName {
+    ServiceName { namespace: key.namespace.to_string(), name: key.name.to_string() }
+}
+
+/// A limit of the tables, as the API gives it.
+fn limit(limit: u64) -> Option<u64> {
+    (limit != UNLIMITED).then_some(limit)
+}
+
+/// Why a Service is not as it should be, with what to do.
+fn problems(pending: &Pending) -> String {
+    let problems = pending.problems().iter().map(|problem| format!("{problem}; {}", problem.action()));
+    problems.collect::<Vec<_>>().join(". ")
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
