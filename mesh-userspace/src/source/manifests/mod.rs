@@ -5,6 +5,7 @@
 //! ```
 
 mod claims;
+mod disk;
 mod document;
 mod names;
 mod reader;

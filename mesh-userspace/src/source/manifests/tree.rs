@@ -1,18 +1,16 @@
 //! The files of the tree: which there are, which changed, which are gone.
 
 use super::claims::FileId;
+use super::disk::{self, Identity, Inode};
 use super::names;
 use super::reader::Reader;
 use crate::model::{Finding, Origin, Severity};
 use crate::source::{Change, Counts};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
 use std::mem;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Whoever follows the tree.
 pub(super) trait Follower {
@@ -28,9 +26,6 @@ pub(super) trait Follower {
 /// Changes that are handed over at once while a large tree is read.
 const BATCH: usize = 1024;
 
-/// How long a file that is written but not closed must be quiet before it is read.
-pub(super) const UNSETTLED: Duration = Duration::from_millis(100);
-
 /// Why a file is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Seen {
@@ -38,28 +33,6 @@ enum Seen {
     Event,
     /// It lies below something that happened.
     Walk,
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Identity {
-    inode: Inode,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-type Inode = (u64, u64);
-
-impl Identity {
-    fn of(meta: &Metadata) -> Self {
-        Self {
-            inode: (meta.dev(), meta.ino()),
-            size: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -124,7 +97,7 @@ impl Tree {
         self.reader.take_changes()
     }
 
-    /// Files that are to be looked at again by themselves when they have been quiet for [`UNSETTLED`].
+    /// Files that are to be looked at again by themselves when they have been quiet for [`disk::UNSETTLED`].
     pub(super) fn take_fresh(&mut self) -> Vec<PathBuf> {
         mem::take(&mut self.fresh)
     }
@@ -166,7 +139,7 @@ impl Tree {
                 self.check_file(path, &meta, seen, follower);
             }
             Ok(_) => self.gone(path, follower),
-            Err(error) if is_absence(&error) => self.gone(path, follower),
+            Err(error) if disk::is_absence(&error) => self.gone(path, follower),
             Err(error) => self.trouble(path, &format!("it cannot be examined: {error}")),
         }
         if self.reader.pending() >= BATCH {
@@ -175,7 +148,7 @@ impl Tree {
     }
 
     fn check_directory(&mut self, path: &Path, meta: &Metadata, follower: &mut impl Follower) {
-        let inode = (meta.dev(), meta.ino());
+        let inode = disk::inode(meta);
         if let Some(known) = self.directories.get(path)
             && *known != inode
         {
@@ -184,7 +157,7 @@ impl Tree {
         if let Some(first) = self.by_inode.get(&inode)
             && first != path
         {
-            if fs::metadata(first).is_ok_and(|meta| (meta.dev(), meta.ino()) == inode) {
+            if fs::metadata(first).is_ok_and(|meta| disk::inode(&meta) == inode) {
                 // A second way to a directory that is read already, or a link that leads up: a circle.
                 return;
             }
@@ -198,7 +171,7 @@ impl Tree {
         let watched = follower.watch(path);
         self.directories.insert(path.to_owned(), inode);
         self.by_inode.insert(inode, path.to_owned());
-        let names = match list(path) {
+        let names = match disk::list(path) {
             Ok(names) => names,
             Err(error) => return self.trouble(path, &format!("it cannot be listed: {error}")),
         };
@@ -232,7 +205,8 @@ impl Tree {
     fn check_file(&mut self, path: &Path, meta: &Metadata, seen: Seen, follower: &mut impl Follower) {
         let identity = Identity::of(meta);
         let known = self.files.get(path).and_then(|manifest| manifest.identity);
-        if known == Some(identity) {
+        // Two writes within one tick of the file system's clock look alike: what has an event is read in any case.
+        if known == Some(identity) && seen == Seen::Walk {
             return;
         }
         self.missing.remove(path);
@@ -258,7 +232,7 @@ impl Tree {
             self.by_inode.remove(&known.inode);
         }
         self.by_inode.insert(identity.inode, path.to_owned());
-        if seen == Seen::Walk && self.files.contains_key(path) && is_fresh(meta) {
+        if seen == Seen::Walk && self.files.contains_key(path) && disk::is_fresh(meta) {
             // Somebody may be in the middle of writing it: what it said before is better than half of what it will say.
             self.fresh.push(path.to_owned());
             return;
@@ -283,7 +257,7 @@ impl Tree {
             return;
         }
         if let Some(parent) = real.parent() {
-            let watched = fs::metadata(parent).is_ok_and(|meta| self.by_inode.contains_key(&(meta.dev(), meta.ino())));
+            let watched = fs::metadata(parent).is_ok_and(|meta| self.by_inode.contains_key(&disk::inode(&meta)));
             if !watched && let Err(message) = follower.watch(parent) {
                 self.trouble(path, &format!("changes where it leads are seen late: {message}"));
             }
@@ -294,8 +268,8 @@ impl Tree {
     /// Reads a file. One that is suddenly empty may be about to be written: it is missing at first.
     fn read(&mut self, path: &Path, believe_empty: bool) {
         let Some(format) = names::format(path) else { return };
-        let content = content(path);
-        if matches!(&content, Err(error) if is_absence(error)) {
+        let content = disk::content(path);
+        if matches!(&content, Err(error) if disk::is_absence(error)) {
             if self.files.contains_key(path) {
                 self.missing.insert(path.to_owned());
             }
@@ -413,34 +387,4 @@ impl Tree {
 /// Under what name the troubles of a place are filed: another than what is wrong inside a file of that name.
 fn place(name: &str) -> Arc<str> {
     format!("{name}/").into()
-}
-
-/// Whether a file was written so lately that it may still be being written.
-fn is_fresh(meta: &Metadata) -> bool {
-    let age = meta.modified().map(|modified| modified.elapsed());
-    age.is_ok_and(|age| age.is_ok_and(|age| age < UNSETTLED))
-}
-
-fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if !names::is_hidden(&entry.file_name()) {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort_unstable();
-    Ok(paths)
-}
-
-fn content(path: &Path) -> io::Result<(Identity, Vec<u8>)> {
-    let mut file = File::open(path)?;
-    let meta = file.metadata()?;
-    let mut text = Vec::with_capacity(meta.len() as usize + 1);
-    file.read_to_end(&mut text)?;
-    Ok((Identity::of(&meta), text))
-}
-
-fn is_absence(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

@@ -1,6 +1,7 @@
 //! The thread that follows the directory: what happened, and when it is time to look.
 
-use super::tree::{Follower, Tree, UNSETTLED};
+use super::disk::UNSETTLED;
+use super::tree::{Follower, Tree};
 use super::{ManifestsError, names};
 use crate::source::{Change, Counts};
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};

@@ -16,7 +16,7 @@ struct World {
     _above: TempDir,
     root: PathBuf,
     received: Receiver<Vec<Change>>,
-    _handle: Handle,
+    handle: Handle,
     zones: Map<String, String>,
     findings: Map<String, usize>,
     /// Everything that happened, as `+a=zone`, `-a`, `synced`.
@@ -40,7 +40,7 @@ impl World {
         let (sender, received) = channel(4);
         let handle = spawn(&root, sender).unwrap();
         let (zones, findings, log) = (Map::new(), Map::new(), Vec::new());
-        Self { _above: above, root, received, _handle: handle, zones, findings, log, fences: 0 }
+        Self { _above: above, root, received, handle: handle, zones, findings, log, fences: 0 }
     }
 
     fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -183,6 +183,18 @@ fn a_file_is_read_when_it_is_closed() {
     world.zone("b", "z1");
     world.zone("a", "z2");
     world.settle();
+    world.never("-a");
+}
+
+#[test]
+fn no_write_is_lost_however_fast_they_follow() {
+    let mut world = World::new(with_a);
+    for round in 0..20 {
+        for turn in 0..10 {
+            fs::write(world.path("a.yaml"), node("a", &format!("z{round:02}{turn}"))).unwrap();
+        }
+        world.zone("a", &format!("z{round:02}9"));
+    }
     world.never("-a");
 }
 
@@ -334,10 +346,12 @@ fn the_thread_ends_when_nobody_listens() {
     let (sender, received) = channel(1);
     drop(mem::replace(&mut world.received, received));
     let mut number = 0;
-    // Its sender is dropped with it.
-    while world._handle.signals.send(Signal::Happened(Ok(Event::new(EventKind::Any)))).is_ok() {
+    let start = Instant::now();
+    // The thread takes the other end of its own channel along.
+    while world.handle.signals.send(Signal::Happened(Ok(Event::new(EventKind::Any)))).is_ok() {
         number += 1;
         fs::write(world.path("a.yaml"), node("a", &format!("y{number}"))).unwrap();
+        assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
         thread::sleep(Duration::from_millis(1));
     }
     drop(sender);
