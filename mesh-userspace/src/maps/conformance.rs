@@ -1,15 +1,15 @@
 //! What the agent relies on, checked against the kernel's maps and against those in memory. Needs root.
 
+use super::fresh::MMAPABLE;
 use super::{KernelFds, KernelMaps, MapError, Maps, MemoryMaps};
 use crate::bpf::{self, NewMap};
 use crate::plan::{BackendKey, MapOp, Sizes, Table};
-use aya_obj::generated::bpf_map_type;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
 use mesh_common::select::Algorithm;
 use mesh_common::tables::{
-    BackendId, BackendState, BackendTag, CONFIRMED, Connection, FILTER_WORDS, FilterBit, FrontendKey, Rule, ServiceId,
-    SlotRange, UNLIMITED,
+    BackendId, BackendState, BackendTag, CONFIRMED, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange,
+    UNLIMITED,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,32 +18,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// Small enough that every table fills up.
 const SIZES: Sizes = Sizes { frontends: 6_000, addresses: 5, services: 32, slots: 64, backends: 16 };
 
-/// `BPF_F_MMAPABLE`.
-const MMAPABLE: u32 = 1 << 10;
-
 fn make(map: &NewMap<'_>) -> OwnedFd {
     bpf::create_map(map).expect("make a map: these tests need root")
-}
-
-/// Maps as `datapath` makes them, of any sizes.
-pub fn kernel_fds(sizes: &Sizes, connections: u32) -> KernelFds {
-    let array =
-        |value_size, max_entries| make(&NewMap { value_size, max_entries, flags: MMAPABLE, ..NewMap::default() });
-    let hash = |key_size, value_size, max_entries| {
-        let kind = bpf_map_type::BPF_MAP_TYPE_HASH;
-        make(&NewMap { kind, key_size, value_size, max_entries, ..NewMap::default() })
-    };
-    KernelFds {
-        frontends: hash(20, 4, sizes.frontends),
-        addresses: hash(16, 4, sizes.addresses),
-        filter: array(8, FILTER_WORDS),
-        services: array(64, sizes.services),
-        slots: array(4, sizes.slots),
-        backends: array(32, sizes.backends),
-        connections: hash(8, 56, connections),
-        reason_counts: array(8, sizes.services * Reason::COLUMNS),
-        settings: array(64, 1),
-    }
 }
 
 /// A connection put into maps as a program would.
@@ -78,7 +54,7 @@ fn memory_conforms() {
 
 #[test]
 fn the_kernel_conforms() {
-    conforms(&mut KernelMaps::new(kernel_fds(&SIZES, 64)).unwrap());
+    conforms(&mut KernelMaps::new(KernelFds::fresh(&SIZES, 64).unwrap()).unwrap());
 }
 
 fn conforms(maps: &mut (impl Maps + Connect)) {
@@ -194,7 +170,7 @@ fn connections(maps: &mut (impl Maps + Connect)) {
 
 #[test]
 fn what_another_agent_maps_is_the_same_memory() {
-    let fds = kernel_fds(&SIZES, 64);
+    let fds = KernelFds::fresh(&SIZES, 64).unwrap();
     let again = |fd: &OwnedFd| fd.as_fd().try_clone_to_owned().unwrap();
     let copies = KernelFds {
         frontends: again(&fds.frontends),
@@ -222,7 +198,7 @@ fn what_another_agent_maps_is_the_same_memory() {
 #[test]
 fn maps_of_another_shape_are_refused() {
     let wrong = |change: fn(&mut KernelFds)| {
-        let mut fds = kernel_fds(&SIZES, 64);
+        let mut fds = KernelFds::fresh(&SIZES, 64).unwrap();
         change(&mut fds);
         KernelMaps::new(fds).unwrap_err().to_string()
     };

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "arrays of the kernel's, mapped into memory")]
 
 use super::arrays::{Arrays, BackendCell, SlotCell};
+use super::fresh::MMAPABLE;
 use super::{MapError, Maps, Stopped, wire};
 use crate::bpf;
 use crate::plan::{Sizes, Table};
@@ -18,9 +19,6 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::slice;
-
-/// `BPF_F_MMAPABLE`.
-const MMAPABLE: u32 = 1 << 10;
 
 /// The maps' descriptors, by name. Loaded or opened from pins by `datapath`.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 
 pub mod arrays;
 mod error;
+mod fresh;
 pub mod grace;
 pub mod kernel;
 pub mod memory;

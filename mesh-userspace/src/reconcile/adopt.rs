@@ -248,8 +248,8 @@ impl Reader<'_> {
     /// Filter bits that nothing needs.
     fn filter(&mut self) {
         let needed: BTreeSet<u32> = self.applied.filter.needed().collect();
-        for (index, word) in self.arrays.filter.iter().enumerate() {
-            let set = word.load();
+        let words = self.arrays.filter.iter().map(mesh_common::atomic::Atomic64::load).enumerate();
+        for (index, set) in words.filter(|(_, set)| *set != 0) {
             let bits = (0..64).filter(|bit| set & 1 << bit != 0).map(|bit| index as u32 * 64 + bit);
             self.repairs.extend(bits.filter(|bit| !needed.contains(bit)).map(|bit| MapOp::ClearFilter { bit }));
         }

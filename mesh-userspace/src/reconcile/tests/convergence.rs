@@ -4,6 +4,7 @@ use super::harness::{Harness, cases};
 use super::world::cluster;
 use crate::plan::Sizes;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// Large enough for every cluster of these tests, with old and new side by side.
 pub const ROOMY: Sizes = Sizes { frontends: 64, addresses: 16, services: 64, slots: 256, backends: 256 };
@@ -27,7 +28,28 @@ proptest! {
             }
         }
         harness.settle();
-        harness.change(cluster(0).into_iter().filter(|_| false).collect());
+        harness.change(BTreeMap::new());
+        harness.settle();
+    }
+
+    #[test]
+    fn tables_that_are_too_small_lead_no_reader_astray_and_leak_nothing(
+        seeds in proptest::collection::vec(any::<u64>(), 1..6),
+        turns in 1usize..6,
+        seed: u64,
+        slots in 4u32..40,
+        backends in 4u32..40,
+        services in 3u32..16,
+        frontends in 2u32..12,
+    ) {
+        let mut harness = Harness::new(Sizes { frontends, addresses: 4, services, slots, backends }, seed);
+        for seed in seeds {
+            harness.change(cluster(seed));
+            for _ in 0..turns {
+                harness.turn();
+            }
+        }
+        harness.change(BTreeMap::new());
         harness.settle();
     }
 }

@@ -117,8 +117,13 @@ pub struct Meaning {
 
 /// What the maps must mean for a cluster.
 pub fn expected(cluster: &Cluster) -> Meaning {
+    expected_of(cluster.values())
+}
+
+/// What the maps must mean for these Services.
+pub fn expected_of<'a>(services: impl Iterator<Item = &'a DesiredService>) -> Meaning {
     let mut meaning = Meaning::default();
-    for service in cluster.values() {
+    for service in services {
         let mut keys: Vec<FrontendKey> = service.ports.iter().flat_map(|port| port.frontends.clone()).collect();
         keys.sort_unstable();
         for port in &service.ports {
@@ -169,7 +174,7 @@ pub fn meaning(maps: &impl Maps) -> Meaning {
             assert!(meaning.serving.insert(key), "{key} twice");
         }
     }
-    for (word, bits) in arrays.filter.iter().enumerate() {
+    for (word, bits) in arrays.filter.iter().enumerate().filter(|(_, bits)| bits.load() != 0) {
         let set = (0..64).map(|bit| 1 << bit).filter(|mask| bits.load() & mask != 0);
         meaning.filter.extend(set.map(|mask| (word as u32, mask)));
     }

@@ -1,0 +1,52 @@
+//! Recounting connections.
+
+use super::convergence::ROOMY;
+use super::small::{agent, connect, grace, id, port, put, service, simple};
+use super::world::name;
+use crate::maps::Maps;
+use crate::reconcile::{Counted, Drift};
+use mesh_common::tables::CONFIRMED;
+
+#[test]
+fn a_connect_that_failed_on_this_host_gives_its_slots_back_once() {
+    let mut agent = agent(ROOMY);
+    put(&mut agent, 0, Some(simple(0, &[1])));
+    let backend = id(&agent, 0, 1);
+    connect(&mut agent, 7, 0, backend, CONFIRMED);
+    connect(&mut agent, 8, 0, backend, 0);
+    let seconds = 1_000_000_000;
+    assert_eq!(agent.audit(seconds).unwrap().given_back, 0, "it may yet send its SYN");
+    let audit = agent.audit(3 * seconds).unwrap();
+    assert_eq!((audit.given_back, audit.connections, audit.drift), (1, 1, Vec::new()));
+    assert_eq!(agent.audit(4 * seconds).unwrap().given_back, 0);
+    let counts = agent.service_counts(&name(0)).unwrap();
+    assert_eq!((counts.active, counts.backends[0].active), (1, 1));
+}
+
+#[test]
+fn a_count_that_is_off_shows_in_the_second_audit() {
+    let mut agent = agent(ROOMY);
+    put(&mut agent, 0, Some(simple(0, &[1])));
+    let backend = id(&agent, 0, 1);
+    let account = connect(&mut agent, 7, 0, backend, CONFIRMED);
+    agent.maps().arrays().backend(backend).unwrap().active.fetch_add(2);
+    agent.maps().arrays().service(account).unwrap().active.fetch_add(1);
+    assert_eq!(agent.audit(0).unwrap().drift, [], "a connection may have been on its way");
+    agent.maps().arrays().service(account).unwrap().active.fetch_sub(1);
+    let drift = Drift { what: Counted::Backend(backend), counted: 1, active: 3 };
+    assert_eq!(agent.audit(0).unwrap().drift, [drift]);
+}
+
+#[test]
+fn an_audit_frees_the_entry_of_a_port_that_no_connection_names() {
+    let mut agent = agent(ROOMY);
+    put(&mut agent, 0, Some(service(0, vec![port(0, 80, &[1]), port(0, 81, &[1])])));
+    let backend = id(&agent, 0, 1);
+    connect(&mut agent, 7, 0, backend, CONFIRMED);
+    put(&mut agent, 0, Some(simple(0, &[1])));
+    while grace(&mut agent) {}
+    assert_eq!(agent.applied().used().services, 2, "a connection may name the port");
+    agent.audit(0).unwrap();
+    while grace(&mut agent) {}
+    assert_eq!(agent.applied().used().services, 1);
+}
