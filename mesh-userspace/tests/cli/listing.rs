@@ -96,7 +96,7 @@ fn status_of_a_healthy_agent() {
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow
     Refusals:     no-backend 3, service-limit 40
     Events:       90 read, 4 not written (rate limit)
-    Audit:        5 connections recounted 9d ago: 1 slot given back, 2 counts corrected
+    Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
 
     Sources:
       SOURCE      SYNCED   LAST-CHANGE   OBJECTS                     PASSED-OVER    ERROR
@@ -120,7 +120,7 @@ fn status_of_an_agent_that_needs_attention() {
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow
     Refusals:     no-backend 3, service-limit 40
     Events:       90 read, 4 not written (rate limit)
-    Audit:        5 connections recounted 9d ago: 1 slot given back, 2 counts corrected
+    Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
 
     Problems:
       ! 1 object is rejected: see the findings
@@ -133,8 +133,8 @@ fn status_of_an_agent_that_needs_attention() {
       shop/cart   failed   3          in 30d   BACKENDS is full
 
     Sources:
-      SOURCE      SYNCED   LAST-CHANGE   OBJECTS                     PASSED-OVER    ERROR
-      /etc/mesh   yes      10d ago       EndpointSlice 4,Service 3   Deployment 2   -
+      SOURCE      SYNCED   FILES   DOCUMENTS   LAST-CHANGE   OBJECTS                     PASSED-OVER    ERROR
+      /etc/mesh   yes      2       9           10d ago       EndpointSlice 4,Service 3   Deployment 2   -
 
     Maps:
       MAP         USED     SIZE     FULL
@@ -163,7 +163,7 @@ fn an_explanation_gives_the_answer_first() {
     Decided on: node node-1, zone a
     Service:    shop/cart
     Ports:      http 80/TCP
-    Rule:       Random, trafficDistribution: PreferSameZone; 4 of 10 connections open, at most 6 to each backend (TrafficPolicy limits)
+    Rule:       Random among endpoints hinted for this node's zone (trafficDistribution: PreferSameZone); 4 of 10 connections open, at most 6 to each backend (TrafficPolicy limits)
     Likely:     any of the backends that are in, each with the same probability
     Note:       the client is on this node
 

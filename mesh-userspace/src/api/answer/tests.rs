@@ -16,7 +16,7 @@ use mesh_common::reason::Reason;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-/// A shop: three carts of which one is not ready and one in another zone's hands, at most 4 connections, 2 to each; a
+/// A shop: three carts of which one is not ready, with at most 4 connections, 2 to each; a
 /// Service without endpoints, one that takes turns, one that is left alone.
 const SHOP: &str = "
 apiVersion: v1
@@ -171,7 +171,13 @@ fn brief(explanation: &Explanation) -> String {
 fn a_balanced_connection_shows_each_backend_in_or_out_and_why() {
     let world = World::new(SHOP);
     let explanation = world.explain(Protocol::Tcp, "10.96.0.10:80", None);
-    assert_snapshot!(brief(&explanation), @"");
+    assert_snapshot!(brief(&explanation), @r"
+    balanced: goes to one of 2 backends of Service shop/cart
+    10.244.1.5 in 0.50 ready
+    10.244.1.6 in 0.50 ready
+    10.244.2.7 out 0.00 not ready
+    likely any of the 2, each with the same probability
+    ");
     let rule = explanation.rule.unwrap();
     assert_eq!(
         (rule.algorithm.as_str(), rule.policy.as_deref(), rule.scope.as_str()),
@@ -185,7 +191,13 @@ fn a_balanced_connection_shows_each_backend_in_or_out_and_why() {
 fn a_backend_at_its_limit_is_out_and_leaves_its_share() {
     let world = World::new(SHOP);
     world.open("10.244.1.5", 2);
-    assert_snapshot!(brief(&world.explain(Protocol::Tcp, "10.96.0.10:80", None)), @"");
+    assert_snapshot!(brief(&world.explain(Protocol::Tcp, "10.96.0.10:80", None)), @r"
+    balanced: goes to the one backend of Service shop/cart that takes it
+    10.244.1.5 out 0.00 at its limit: 2 of 2 connections are open
+    10.244.1.6 in 1.00 ready
+    10.244.2.7 out 0.00 not ready
+    likely 10.244.1.6:8080
+    ");
 }
 
 #[test]
@@ -193,7 +205,13 @@ fn the_services_limit_and_the_backends_limits_are_told_apart() {
     let world = World::new(&SHOP.replace("maxConnections: 4", "maxConnections: 9"));
     world.open("10.244.1.5", 2);
     world.open("10.244.1.6", 2);
-    assert_snapshot!(brief(&world.explain(Protocol::Tcp, "10.96.0.10:80", None)), @"");
+    assert_snapshot!(brief(&world.explain(Protocol::Tcp, "10.96.0.10:80", None)), @r"
+    refused: each of the 2 eligible backends is at its limit; the client gets ECONNREFUSED
+    reason backend-limit
+    10.244.1.5 out 0.00 at its limit: 2 of 2 connections are open
+    10.244.1.6 out 0.00 at its limit: 2 of 2 connections are open
+    10.244.2.7 out 0.00 not ready
+    ");
     let world = World::new(SHOP);
     world.open("10.244.1.5", 2);
     world.open("10.244.1.6", 2);
@@ -209,12 +227,27 @@ fn the_services_limit_and_the_backends_limits_are_told_apart() {
 fn what_hits_nothing_is_explained_in_the_same_words() {
     let world = World::new(SHOP);
     let brief = |protocol, target| brief(&world.explain(protocol, target, None));
-    assert_snapshot!(brief(Protocol::Tcp, "10.96.0.10:81"), @"");
-    assert_snapshot!(brief(Protocol::Udp, "10.96.0.10:80"), @"");
-    assert_snapshot!(brief(Protocol::Tcp, "10.96.0.11:80"), @"");
-    assert_snapshot!(brief(Protocol::Tcp, "[fd00:96::a]:80"), @"");
-    assert_snapshot!(brief(Protocol::Tcp, "192.0.2.1:443"), @"");
-    assert_snapshot!(brief(Protocol::Tcp, "10.244.1.5:8080"), @"");
+    assert_snapshot!(brief(Protocol::Tcp, "10.96.0.10:81"), @r"
+    refused: Service shop/cart does not list this port; it lists 80/TCP; the client gets ECONNREFUSED
+    reason no-such-port
+    ");
+    assert_snapshot!(brief(Protocol::Udp, "10.96.0.10:80"), @r"
+    refused: Service shop/cart does not list this port; it lists 80/TCP; the client gets ECONNREFUSED
+    reason no-such-port
+    ");
+    assert_snapshot!(brief(Protocol::Tcp, "10.96.0.11:80"), @r"
+    refused: Service shop/empty has no endpoint for this port; the client gets ECONNREFUSED
+    reason no-backend
+    ");
+    assert_snapshot!(brief(Protocol::Tcp, "[fd00:96::a]:80"), @r"
+    refused: Service shop/cart has no endpoint for this port; the client gets ECONNREFUSED
+    reason no-backend
+    ");
+    assert_snapshot!(brief(Protocol::Tcp, "192.0.2.1:443"), @"untouched: no Service has this address: the connection goes to where it is addressed");
+    assert_snapshot!(brief(Protocol::Tcp, "10.244.1.5:8080"), @r"
+    untouched: no Service has this address: the connection goes to where it is addressed
+    note the address is that of pod shop/cart-a: dialled by itself it is not balanced and not limited
+    ");
 }
 
 #[test]
@@ -292,7 +325,12 @@ fn services_are_listed_with_what_is_counted() {
             service.policy,
         );
     }
-    assert_snapshot!(text, @"");
+    assert_snapshot!(text, @r#"
+    data/db ignored 0/0 active 0 opened 0 refused 0 Random None
+    kube-system/dns served 2/2 active 0 opened 0 refused 0 RoundRobin Some("turns")
+    shop/cart served 2/3 active 1 opened 1 refused 3 Random Some("limits")
+    shop/empty served 0/0 active 0 opened 0 refused 2 Random None
+    "#);
     let scope = Scope { namespace: Some("data".to_owned()) };
     assert_eq!(world.facts().services(&scope).len(), 1);
 }
