@@ -16,7 +16,7 @@ struct World {
     _above: TempDir,
     root: PathBuf,
     received: Receiver<Vec<Change>>,
-    _handle: Handle,
+    handle: Handle,
     zones: Map<String, String>,
     findings: Map<String, usize>,
     /// Everything that happened, as `+a=zone`, `-a`, `synced`.
@@ -40,7 +40,7 @@ impl World {
         let (sender, received) = channel(4);
         let handle = spawn(&root, sender).unwrap();
         let (zones, findings, log) = (Map::new(), Map::new(), Vec::new());
-        Self { _above: above, root, received, _handle: handle, zones, findings, log, fences: 0 }
+        Self { _above: above, root, received, handle, zones, findings, log, fences: 0 }
     }
 
     fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
@@ -335,7 +335,7 @@ fn the_thread_ends_when_nobody_listens() {
     drop(mem::replace(&mut world.received, received));
     let mut number = 0;
     // Its sender is dropped with it.
-    while world._handle.signals.send(Signal::Happened(Ok(Event::new(EventKind::Any)))).is_ok() {
+    while world.handle.signals.send(Signal::Happened(Ok(Event::new(EventKind::Any)))).is_ok() {
         number += 1;
         fs::write(world.path("a.yaml"), node("a", &format!("y{number}"))).unwrap();
         thread::sleep(Duration::from_millis(1));
