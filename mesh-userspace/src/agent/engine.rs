@@ -200,10 +200,10 @@ impl Engine {
             tracing::info!(sockets = ended.len(), "ended sockets that were connected to backends which are gone");
         }
         for (cookie, connection) in ended {
-            if connection.frontend.protocol() == Protocol::Udp {
-                if let Err(error) = self.reconciler.give_back(cookie, &connection) {
-                    tracing::warn!(%error, "a slot could not be given back; the next recount tells");
-                }
+            if connection.frontend.protocol() == Protocol::Udp
+                && let Err(error) = self.reconciler.give_back(cookie, &connection)
+            {
+                tracing::warn!(%error, "a slot could not be given back; the next recount tells");
             }
         }
     }

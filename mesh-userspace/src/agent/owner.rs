@@ -33,7 +33,7 @@ pub async fn own(
     let mut recount = tokio::time::interval(RECOUNT);
     recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
         let mut drain = false;
         tokio::select! {
             biased;
@@ -73,11 +73,12 @@ pub async fn own(
         if let Some((ticket, wait)) = engine.begin_grace() {
             elsewhere.spawn_blocking(move || Done::Grace(ticket, wait()));
         }
-        if drain && !draining {
-            if let Some(round) = engine.begin_drain() {
-                draining = true;
-                elsewhere.spawn_blocking(move || Done::Drain(round()));
-            }
+        if drain
+            && !draining
+            && let Some(round) = engine.begin_drain()
+        {
+            draining = true;
+            elsewhere.spawn_blocking(move || Done::Drain(round()));
         }
     }
 }

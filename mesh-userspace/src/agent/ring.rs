@@ -4,7 +4,7 @@
 
 use super::clock;
 use crate::api::types;
-use crate::datapath::{self, Loaded};
+use crate::datapath::Loaded;
 use anyhow::Context;
 use aya::maps::{Map, MapData, RingBuf};
 use mesh_common::address::{Address, Port};
@@ -20,7 +20,7 @@ pub struct Ring(AsyncFd<RingBuf<MapData>>);
 impl Ring {
     /// Opens the pinned ring.
     pub fn new(loaded: &Loaded) -> anyhow::Result<Self> {
-        let fd = loaded.map("EVENTS").map_err(datapath::Error::from)?;
+        let fd = loaded.map("EVENTS")?;
         let data = MapData::from_fd(fd).context("open the ring of events")?;
         let ring = RingBuf::try_from(Map::from_map_data(data)?).context("open the ring of events")?;
         // SAFETY: the ring keeps its descriptor, and gives the same one, for as long as it lives.

@@ -34,7 +34,7 @@ fn judge(effective: u64) -> Check {
     let has = |number: u32| effective >> number & 1 == 1;
     let absent: Vec<_> = NEEDED
         .iter()
-        .filter(|needed| !has(needed.number) && !(needed.or_admin && has(SYS_ADMIN)))
+        .filter(|needed| !(has(needed.number) || needed.or_admin && has(SYS_ADMIN)))
         .map(|needed| format!("{} (to {})", needed.name, needed.purpose))
         .collect();
     if absent.is_empty() {

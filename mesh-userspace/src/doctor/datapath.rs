@@ -19,10 +19,8 @@ enum Found {
 
 /// Whether the programs are in force. `expected` when an agent says that it serves.
 pub fn checks(datapath: &DatapathConfig, expected: bool) -> Vec<Check> {
-    let cgroup = match Cgroup::open(&datapath.cgroup) {
-        Ok(cgroup) => cgroup,
-        Err(_) => return Vec::new(), // said by the check of the cgroup
-    };
+    // What is wrong with the cgroup, its own check says.
+    let Ok(cgroup) = Cgroup::open(&datapath.cgroup) else { return Vec::new() };
     let pins = Pins::new(&datapath.pins);
     let found: Vec<_> = HOOKS.iter().map(|hook| (hook.name, find(&pins, hook, &cgroup))).collect();
     let mut checks = judge(&found, expected, datapath);

@@ -36,10 +36,10 @@ pub fn find(wanted: &HashSet<u64>) -> HashMap<u64, Namespace> {
             continue;
         }
         let namespace = Namespace { file, path };
-        if let Ok(cookie) = inside(&namespace, own_cookie) {
-            if wanted.contains(&cookie) {
-                found.insert(cookie, namespace);
-            }
+        if let Ok(cookie) = inside(&namespace, own_cookie)
+            && wanted.contains(&cookie)
+        {
+            found.insert(cookie, namespace);
         }
     }
     found

@@ -57,7 +57,9 @@ fn upsert(object: Object) -> Change {
 
 fn state(changes: impl IntoIterator<Item = Change>) -> ClusterState {
     let mut state = ClusterState::new("node-1", 1);
-    changes.into_iter().for_each(|change| state.apply(change));
+    for change in changes {
+        state.apply(change);
+    }
     state.apply(Change::Synced);
     state
 }
@@ -316,7 +318,9 @@ proptest! {
         changes in prop::collection::vec(any_change(), 1..80), turn in 0usize..3, order in Just(vec![0, 1, 2]).prop_shuffle(),
     ) {
         let mut state = state([]);
-        changes.into_iter().for_each(|change| state.apply(change));
+        for change in changes {
+            state.apply(change);
+        }
         let last: Vec<Change> = ["a", "b", "c"].into_iter().enumerate().map(|(i, name)| {
             upsert(Object::Service(service(name, &format!("10.96.0.{}", (i + turn) % 3 + 1))))
         }).collect();

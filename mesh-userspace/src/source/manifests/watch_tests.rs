@@ -40,7 +40,7 @@ impl World {
         let (sender, received) = channel(4);
         let handle = spawn(&root, sender).unwrap();
         let (zones, findings, log) = (Map::new(), Map::new(), Vec::new());
-        Self { _above: above, root, received, handle: handle, zones, findings, log, fences: 0 }
+        Self { _above: above, root, received, handle, zones, findings, log, fences: 0 }
     }
 
     fn until(&mut self, what: &str, condition: impl Fn(&Self) -> bool) {
