@@ -98,3 +98,86 @@ fn programs_in_force_are_told_from_those_of_another_cgroup_and_from_those_that_a
     std::fs::remove_file(pins.link("connect6")).unwrap();
     assert_eq!(programs(&place.arguments()), ("failed".to_owned(), "connect6: it is not pinned".to_owned()));
 }
+
+/// A Service with a backend.
+const MANIFESTS: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIPs: [CLUSTER-IP], clusterIP: CLUSTER-IP, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: FAMILY
+ports: [{port: 8080}]
+endpoints: [{addresses: [BACKEND]}]
+";
+
+/// `mesh agent`, killed when dropped.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(place: &Place, folder: &std::path::Path) -> Self {
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"))
+            .args(["agent", "--node-name", "node-1", "--manifests"])
+            .arg(folder.join("manifests"))
+            .arg("--cgroup")
+            .arg(&place.cgroup)
+            .arg("--pins")
+            .arg(&place.pins)
+            .arg("--socket")
+            .arg(folder.join("mesh.sock"))
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut running = Self(child);
+        let status = format!("status --socket {}", folder.join("mesh.sock").display());
+        while mesh(&status).status.code() != Some(0) {
+            if let Some(ended) = running.0.try_wait().unwrap() {
+                panic!("the agent ended with {ended}: {}", std::fs::read_to_string(folder.join("log")).unwrap());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn coverage_is_proved_over_both_families_and_outlives_the_agent() {
+    for (family, cluster_ip, backend) in
+        [("IPv4", "10.96.0.10", "10.244.1.5"), ("IPv6", "'fd00:96::a'", "'fd00:244::5'")]
+    {
+        let place = Place::new();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("manifests")).unwrap();
+        let text = MANIFESTS.replace("CLUSTER-IP", cluster_ip).replace("FAMILY", family).replace("BACKEND", backend);
+        std::fs::write(folder.path().join("manifests/shop.yaml"), text).unwrap();
+        let agent = Running::start(&place, folder.path());
+
+        let examine = || {
+            let socket = folder.path().join("mesh.sock");
+            let output = mesh(&format!("{} --socket {}", place.arguments(), socket.display()));
+            (output.status.code(), examine(&output))
+        };
+        let (code, checks) = examine();
+        assert_eq!(code, Some(0), "{checks:#}");
+        for name in ["agent", "programs", "coverage"] {
+            assert_eq!(check(&checks, name).0, "ok", "{family}: {checks:#}");
+        }
+        let (_, message) = check(&checks, "coverage");
+        assert!(message.contains("(shop/web)") && message.contains(":8080"), "{message}");
+
+        drop(agent);
+        let (_, checks) = examine();
+        assert_eq!((check(&checks, "agent").0, check(&checks, "programs").0), ("warning", "ok"), "{checks:#}");
+    }
+}
