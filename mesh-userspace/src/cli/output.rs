@@ -158,12 +158,12 @@ impl OutputArguments {
 }
 
 /// Asks again after the interval, and goes on asking while the agent is away: it may be restarted.
-async fn again<T>(fetch: &impl AsyncFn() -> Result<T, ClientError>) -> anyhow::Result<T> {
+pub async fn again<T>(fetch: &impl AsyncFn() -> Result<T, ClientError>) -> anyhow::Result<T> {
     let mut away = false;
     loop {
         tokio::time::sleep(INTERVAL).await;
         match fetch().await {
-            Err(ClientError::Unreachable { socket, .. }) => {
+            Err(ClientError::Unreachable { socket, .. } | ClientError::Broken { socket, .. }) => {
                 if !away {
                     writeln!(anstream::stderr(), "The agent on {} is away; waiting for it.", socket.display())?;
                 }
