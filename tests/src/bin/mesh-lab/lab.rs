@@ -88,11 +88,15 @@ impl<'w> Lab<'w> {
         screen.act("An application comes up");
         let mut plane = ControlPlane::new(world)?;
         plane.apply(objects)?;
+        for note in plane.notes() {
+            screen.say(&format!("  note: {note}"));
+        }
         for service in plane.services() {
             let pods: Vec<_> = plane.pods_of(service).map(mesh_tests::control_plane::Replica::name).collect();
             let frontends: Vec<_> = service.frontends().iter().map(ToString::to_string).collect();
-            let (label, pods) = (service.label(), if pods.is_empty() { "no pod".to_owned() } else { pods.join(" ") });
-            screen.say(&format!("  {label:<16} {}  ->  {pods}", frontends.join(", ")));
+            let or = |list: String, none: &str| if list.is_empty() { none.to_owned() } else { list };
+            let (frontends, pods) = (or(frontends.join(", "), "no address"), or(pods.join(" "), "no pod"));
+            screen.say(&format!("  {:<16} {frontends}  ->  {pods}", service.label()));
         }
         world.agent().start()?;
         let pods = (1..=CLIENTS).map(|n| world.pod(&format!("client-{n}"))).collect::<Result<Vec<_>>>()?;

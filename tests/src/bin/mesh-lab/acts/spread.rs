@@ -8,6 +8,7 @@ use mesh_tests::client::Client;
 use mesh_tests::control_plane::Frontend;
 use mesh_tests::echo::Transport;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 pub fn play(lab: &mut Lab) -> Result<()> {
     lab.screen.act("Traffic: two clients visit every Service");
@@ -80,9 +81,9 @@ fn refusals(lab: &mut Lab) {
     let frontends = lab.frontends();
     let free = |port: &u16| frontends.iter().all(|frontend| frontend.address.port() != *port);
     if let Some(port) = (1..u16::MAX).find(free) {
-        let address = frontends[0].address.ip();
-        let outcome = lab.clients[0].connect((address, port)).map(|_| ()).map_err(|error| error.kind());
-        let promise = format!("{address}:{port} is a port that the Service does not list: refused at once");
+        let address = SocketAddr::from((frontends[0].address.ip(), port));
+        let outcome = lab.clients[0].connect(address).map(|_| ()).map_err(|error| error.kind());
+        let promise = format!("{address} is a port that the Service does not list: refused at once");
         lab.note(&promise, same(&outcome, &Err(ErrorKind::ConnectionRefused)));
     }
 }
