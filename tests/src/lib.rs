@@ -41,6 +41,7 @@
 pub mod client;
 pub mod control_plane;
 pub mod echo;
+pub mod expect;
 pub mod limits;
 pub mod manifest;
 pub mod object;

@@ -1,0 +1,5 @@
+//! SEMANTICS.md, by the path of manifests: real processes in pods, the real agent, the real kernel. Each test's name
+//! begins with the number that it proves.
+
+mod endpoints;
+mod frontends;
