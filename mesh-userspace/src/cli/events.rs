@@ -45,7 +45,7 @@ impl Arguments {
         )
         .await?;
         if !self.output.watch {
-            if !printer.any && matches!(self.output.output, Format::Table | Format::Wide) {
+            if !printer.any && self.output.output.is_for_people() {
                 anstream::eprintln!("No events found.");
             }
             return Ok(Exit::Ok);
@@ -88,11 +88,7 @@ struct Printer {
 impl Printer {
     fn print(&mut self, event: &Event, format: Format) -> anyhow::Result<()> {
         self.any = true;
-        match format {
-            Format::Table | Format::Wide => print(&self.table.render(&[event.cells()])),
-            Format::Json => print(&format!("{}\n", serde_json::to_string(event)?)),
-            Format::Yaml => print(&format!("---\n{}", serde_saphyr::to_string(event)?)),
-        }
+        if format.is_for_people() { print(&self.table.render(&[event.cells()])) } else { format.record(event) }
     }
 }
 

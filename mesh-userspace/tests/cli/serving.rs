@@ -62,8 +62,8 @@ fn every_verb_tells_what_the_manifests_say_and_what_is_wrong_with_them() {
     assert_eq!(slots["used"], 1);
 
     let (_, backends) = ask(folder, "backend list");
-    let states: Vec<_> = backends.as_array().unwrap().iter().map(|b| (&b["address"], &b["state"])).collect();
-    assert_eq!(states, [(&"10.244.1.5".into(), &"eligible".into()), (&"10.244.1.6".into(), &"excluded".into())],);
+    let verdicts: Vec<_> = backends.as_array().unwrap().iter().map(|b| (&b["address"], &b["state"])).collect();
+    assert_eq!(verdicts, [(&"10.244.1.5".into(), &"eligible".into()), (&"10.244.1.6".into(), &"excluded".into())],);
     let (_, explanation) = ask(folder, "explain tcp 10.96.0.10:80");
     assert_eq!((&explanation["outcome"], &explanation["likely"]), (&"balanced".into(), &"10.244.1.5:8080".into()));
 
