@@ -15,7 +15,7 @@ use crate::state::ClusterState;
 use anyhow::Context;
 use jiff::Timestamp;
 use mesh_common::address::Protocol;
-use mesh_common::tables::{BackendState, Event, Settings};
+use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -171,13 +171,7 @@ impl Engine {
 
     /// The round of ending sockets that is due, which blocks.
     pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
-        let arrays = self.reconciler.maps().arrays();
-        self.drains.retain(|id| {
-            arrays.backend(id).is_some_and(|backend| {
-                let tag = mesh_common::tables::BackendTag::unpack(backend.tag.load());
-                tag.is_some_and(|tag| tag.state == BackendState::Gone) && backend.active.load() > 0
-            })
-        });
+        self.drains.retain(|id| self.reconciler.is_draining(id));
         let round = self.drains.round()?;
         Some(round)
     }

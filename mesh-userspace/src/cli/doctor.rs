@@ -38,7 +38,7 @@ impl Arguments {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let client = self.socket.client();
         let datapath = self.datapath.config()?;
-        let people = matches!(self.output, Format::Table | Format::Wide);
+        let people = self.output.is_for_people();
         let mut checks = Vec::new();
         let mut printed = Ok(());
         doctor::examine(&datapath, &client, |check| {
@@ -49,10 +49,10 @@ impl Arguments {
         })
         .await;
         printed?;
-        match self.output {
-            Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&checks)?))?,
-            Format::Yaml => print(&serde_saphyr::to_string(&checks)?)?,
-            Format::Table | Format::Wide => print(&summary(&checks))?,
+        if people {
+            print(&summary(&checks))?;
+        } else {
+            self.output.document(&checks)?;
         }
         Ok(if checks.iter().any(|check| check.verdict == Verdict::Failed) { Exit::Attention } else { Exit::Ok })
     }

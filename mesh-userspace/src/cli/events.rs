@@ -2,8 +2,9 @@
 
 use super::arguments::{NamespaceArguments, SocketArguments};
 use super::exit::Exit;
-use super::output::{Format, Listed, OutputArguments, print};
+use super::output::{Format, Listed, OutputArguments, again, print};
 use super::table::{Cell, Column, Table, Tone};
+use crate::api::client::{ClientError, Lines};
 use crate::api::types::Event;
 
 /// Print sampled choices and refusals: which client went where, and why.
@@ -34,28 +35,38 @@ Examples:
     mesh events -w -o json | jq -r 'select(.reason == \"service-limit\") | .command'";
 
 impl Arguments {
-    /// Prints what is remembered, and with `-w` what comes.
+    /// Prints what is remembered, and with `-w` what comes, from an agent that is started anew, too.
     pub async fn run(self) -> anyhow::Result<Exit> {
         let client = self.socket.client();
-        let follow = self.output.watch.then_some("true");
-        let mut lines = client.lines::<Event>("/v1/events", &[("follow", follow)]).await?;
-        let mut table = Table::new(Event::COLUMNS, self.output.output == Format::Wide);
-        let mut any = false;
-        while let Some(event) = lines.next().await? {
-            if !self.wants(&event) {
-                continue;
+        let mut printer = Printer { table: Table::new(Event::COLUMNS, self.output.output == Format::Wide), any: false };
+        self.stream(
+            client.lines("/v1/events", &[("follow", self.output.watch.then_some("true"))]).await?,
+            &mut printer,
+        )
+        .await?;
+        if !self.output.watch {
+            if !printer.any && self.output.output.is_for_people() {
+                anstream::eprintln!("No events found.");
             }
-            any = true;
-            match self.output.output {
-                Format::Table | Format::Wide => print(&table.render(&[event.cells()]))?,
-                Format::Json => print(&format!("{}\n", serde_json::to_string(&event)?))?,
-                Format::Yaml => print(&format!("---\n{}", serde_saphyr::to_string(&event)?))?,
+            return Ok(Exit::Ok);
+        }
+        loop {
+            let lines = again(&async || client.lines("/v1/events", &[("follow", Some("true"))]).await).await?;
+            self.stream(lines, &mut printer).await?;
+        }
+    }
+
+    /// Prints until the agent ends the stream.
+    async fn stream(&self, mut lines: Lines<Event>, printer: &mut Printer) -> anyhow::Result<()> {
+        loop {
+            match lines.next().await {
+                Ok(Some(event)) if self.wants(&event) => printer.print(&event, self.output.output)?,
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(ClientError::Broken { .. }) if self.output.watch => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
-        if !any && matches!(self.output.output, Format::Table | Format::Wide) {
-            anstream::eprintln!("No events found.");
-        }
-        Ok(Exit::Ok)
     }
 
     fn wants(&self, event: &Event) -> bool {
@@ -65,6 +76,19 @@ impl Arguments {
             .as_ref()
             .is_none_or(|wanted| event.service.as_ref().is_some_and(|service| service.namespace == *wanted));
         here && (event.refused || !self.refused)
+    }
+}
+
+/// Rows that come one by one.
+struct Printer {
+    table: Table,
+    any: bool,
+}
+
+impl Printer {
+    fn print(&mut self, event: &Event, format: Format) -> anyhow::Result<()> {
+        self.any = true;
+        if format.is_for_people() { print(&self.table.render(&[event.cells()])) } else { format.record(event) }
     }
 }
 

@@ -35,6 +35,29 @@ pub enum Format {
     Yaml,
 }
 
+impl Format {
+    /// Whether it is for people.
+    pub const fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+
+    /// Prints one whole document, for programs.
+    pub fn document<T: Serialize>(self, item: &T) -> anyhow::Result<()> {
+        plain(&match self {
+            Self::Yaml => serde_saphyr::to_string(item)?,
+            _ => format!("{}\n", serde_json::to_string_pretty(item)?),
+        })
+    }
+
+    /// Prints one of many, for programs that read them as they come: a line of JSON, a document of YAML.
+    pub fn record<T: Serialize>(self, item: &T) -> anyhow::Result<()> {
+        plain(&match self {
+            Self::Yaml => format!("---\n{}", serde_saphyr::to_string(item)?),
+            _ => format!("{}\n", serde_json::to_string(item)?),
+        })
+    }
+}
+
 /// What can be listed: a row, and what it is known by while it is watched.
 pub trait Listed: Serialize + PartialEq {
     /// The plural, for "no ... found".
@@ -73,7 +96,7 @@ impl OutputArguments {
                 Format::Table | Format::Wide => {
                     print(&table.render(&items.iter().map(Listed::cells).collect::<Vec<_>>()))
                 }
-                Format::Json | Format::Yaml => self.document(&items),
+                Format::Json | Format::Yaml => self.output.document(&items),
             };
         }
         let mut before = BTreeMap::new();
@@ -95,8 +118,10 @@ impl OutputArguments {
         loop {
             match self.output {
                 Format::Table | Format::Wide => print(&render(&item, self.output == Format::Wide))?,
-                Format::Json | Format::Yaml if self.watch => self.change("MODIFIED", &item)?,
-                Format::Json | Format::Yaml => self.document(&item)?,
+                Format::Json | Format::Yaml if self.watch => {
+                    self.output.record(&Change { r#type: "MODIFIED", object: &item })?;
+                }
+                Format::Json | Format::Yaml => self.output.document(&item)?,
             }
             if !self.watch {
                 return Ok(item);
@@ -106,7 +131,7 @@ impl OutputArguments {
             while item == before {
                 item = again(&fetch).await?;
             }
-            if matches!(self.output, Format::Table | Format::Wide) {
+            if self.output.is_for_people() {
                 print("\n")?;
             }
         }
@@ -124,8 +149,9 @@ impl OutputArguments {
             .filter(|(key, item)| before.get(*key) != Some(item))
             .map(|(key, item)| (if before.contains_key(key) { "MODIFIED" } else { "ADDED" }, item));
         let changes: Vec<_> = gone.chain(come).collect();
-        if matches!(self.output, Format::Json | Format::Yaml) {
-            return changes.into_iter().try_for_each(|(kind, item)| self.change(kind, item));
+        if !self.output.is_for_people() {
+            let record = |(kind, object)| self.output.record(&Change { r#type: kind, object });
+            return changes.into_iter().try_for_each(record);
         }
         let rows: Vec<_> = changes
             .into_iter()
@@ -139,31 +165,15 @@ impl OutputArguments {
             .collect();
         if rows.is_empty() { Ok(()) } else { print(&table.render(&rows)) }
     }
-
-    fn change<T: Serialize>(&self, kind: &'static str, object: &T) -> anyhow::Result<()> {
-        let change = Change { r#type: kind, object };
-        match self.output {
-            Format::Yaml => print(&format!("---\n{}", serde_saphyr::to_string(&change)?)),
-            _ => print(&format!("{}\n", serde_json::to_string(&change)?)),
-        }
-    }
-
-    /// Prints one whole document.
-    pub fn document<T: Serialize>(&self, item: &T) -> anyhow::Result<()> {
-        match self.output {
-            Format::Yaml => print(&serde_saphyr::to_string(item)?),
-            _ => print(&format!("{}\n", serde_json::to_string_pretty(item)?)),
-        }
-    }
 }
 
 /// Asks again after the interval, and goes on asking while the agent is away: it may be restarted.
-async fn again<T>(fetch: &impl AsyncFn() -> Result<T, ClientError>) -> anyhow::Result<T> {
+pub async fn again<T>(fetch: &impl AsyncFn() -> Result<T, ClientError>) -> anyhow::Result<T> {
     let mut away = false;
     loop {
         tokio::time::sleep(INTERVAL).await;
         match fetch().await {
-            Err(ClientError::Unreachable { socket, .. }) => {
+            Err(ClientError::Unreachable { socket, .. } | ClientError::Broken { socket, .. }) => {
                 if !away {
                     writeln!(anstream::stderr(), "The agent on {} is away; waiting for it.", socket.display())?;
                 }
@@ -172,6 +182,13 @@ async fn again<T>(fetch: &impl AsyncFn() -> Result<T, ClientError>) -> anyhow::R
             other => return Ok(other?),
         }
     }
+}
+
+/// Writes to stdout what has no colours.
+fn plain(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
 }
 
 /// Writes to stdout; colours only on a terminal.

@@ -167,11 +167,12 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     field("Policy", service.policy.clone().unwrap_or_default());
     field(
         "Limits",
-        format!(
-            "{} connections, {} to each backend",
-            words::limit(service.max_connections),
-            words::limit(service.max_connections_per_backend)
-        ),
+        match (service.max_connections, service.max_connections_per_backend) {
+            (None, None) => "none".to_owned(),
+            (Some(most), None) => words::count(most, "connection"),
+            (None, Some(each)) => format!("{} to each backend", words::count(each, "connection")),
+            (Some(most), Some(each)) => format!("{}, {each} to each backend", words::count(most, "connection")),
+        },
     );
     field("Internal traffic", detail.internal_traffic_policy.clone());
     field("Distribution", detail.traffic_distribution.clone());

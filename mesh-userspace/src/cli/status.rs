@@ -2,7 +2,7 @@
 
 use super::arguments::SocketArguments;
 use super::exit::Exit;
-use super::output::{Format, OutputArguments};
+use super::output::OutputArguments;
 use super::table::{Cell, Column, Table, Tone};
 use super::words;
 use crate::api::types::{Finding, Health, MapUsage, Program, Source, Status, WaitingState};
@@ -40,7 +40,7 @@ impl Arguments {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let client = self.socket.client();
         let status = self.output.one::<Status>(async || client.get("/v1/status", &[]).await, render).await?;
-        if status.health != Health::Ok && matches!(self.output.output, Format::Json | Format::Yaml) {
+        if status.health != Health::Ok && !self.output.output.is_for_people() {
             anstream::eprintln!("{}: {}", status.health.name(), status.problems.join("; "));
         }
         Ok(if status.health == Health::Ok { Exit::Ok } else { Exit::Attention })

@@ -86,7 +86,9 @@ async fn counted(target: &Target, client: &Client) -> anyhow::Result<(u64, u64)>
 
 /// Has a child try it.
 fn ask(question: &Question) -> anyhow::Result<Outcome> {
-    let output = Command::new("/proc/self/exe")
+    // By its name, which is what events show; the file may have been replaced since.
+    let program = std::env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into());
+    let output = Command::new(program)
         .arg("probe")
         .arg(serde_json::to_string(question)?)
         .stdin(Stdio::null())

@@ -6,12 +6,10 @@ mod desired;
 mod diff;
 pub mod eligible;
 mod op;
-mod preview;
 mod refusal;
 
 pub use applied::Applied;
 pub use desired::{BackendKey, DesiredPort, DesiredService};
 pub use diff::{Diff, Subject, diff};
 pub use op::{MapOp, Phase};
-pub use preview::preview;
 pub use refusal::{Refusal, Sizes, Table};

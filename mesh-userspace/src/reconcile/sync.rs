@@ -91,12 +91,19 @@ impl<M: Maps> Reconciler<M> {
             }
         }
         if self.gate.is_none() {
-            self.change_hashes(&mut works);
+            self.insert(&mut works);
         } else {
             // A deleted element may be in a program's hands, and the next insert would put another key's value there.
-            for work in works.iter_mut().filter(|work| !work.ops.is_empty()) {
+            for work in works.iter_mut().filter(|work| work.ops.iter().any(|op| op.phase() == Phase::Insert)) {
                 work.waits = true;
             }
+        }
+        // What goes would make what comes wait longer: as long as something waits to come, it does so, too.
+        let waits = |pending: &Pending| matches!(pending.state, State::Waiting { .. });
+        if self.gate.is_none() || !(works.iter().any(|work| work.waits) || self.pending.values().any(waits)) {
+            works.iter_mut().for_each(|work| self.delete(work));
+        } else {
+            works.iter_mut().filter(|work| !work.ops.is_empty()).for_each(|work| work.waits = true);
         }
         for bit in self.applied.idle_bits() {
             if self.write(&MapOp::ClearFilter { bit }).is_err() {
@@ -144,8 +151,8 @@ impl<M: Maps> Reconciler<M> {
         self.applied.entry(entry?)?.0.service.clone()
     }
 
-    /// Inserts, then deletes, then what these led to. No insert follows a delete until a grace period has passed.
-    fn change_hashes(&mut self, works: &mut [Work]) {
+    /// Inserts what leads clients to what was built. No insert follows a delete until a grace period has passed.
+    fn insert(&mut self, works: &mut [Work]) {
         for work in works.iter_mut().filter(|work| !work.stuck) {
             let mut filters = work.ops.iter().filter(|op| matches!(op, MapOp::SetFilter { .. }));
             if let Err(error) = filters.try_for_each(|op| self.write(op)) {
@@ -163,9 +170,6 @@ impl<M: Maps> Reconciler<M> {
         });
         self.delete_strays(&frontends);
         self.delete_strays(&addresses);
-        for work in works {
-            self.delete(work);
-        }
     }
 
     /// Inserts the elements of all Services that are not stuck; returns keys that hold another's value.

@@ -1,5 +1,6 @@
 //! `docs/api.md` names every key and every path.
 
+use crate::agent::{Agent, mesh, stdout};
 use crate::answers;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +19,12 @@ fn every_key_is_documented() {
     collect(&answers::events(), &mut keys);
     collect(&answers::explanation(), &mut keys);
     collect(&answers::tables(), &mut keys);
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Agent::new().mesh(&format!("plan -o json --manifests {}", folder.path().display()));
+    let checks = mesh("doctor -o json --socket /nonexistent");
+    for printed in [&plan, &checks] {
+        collect(&serde_json::from_str::<Value>(stdout(printed)).unwrap(), &mut keys);
+    }
     let missing: Vec<_> = keys.iter().filter(|key| !DOCUMENT.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "docs/api.md lacks {missing:?}");
 }

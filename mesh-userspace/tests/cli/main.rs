@@ -8,5 +8,7 @@ mod documentation;
 mod errors;
 mod http;
 mod listing;
+mod machine;
 mod planning;
+mod serving;
 mod watching;

@@ -89,4 +89,9 @@ fn events_are_followed_as_they_come() {
     // The remembered events are printed, so the stream is subscribed.
     agent.change(|state| drop(state.events.send(Arc::new(event))));
     assert!(watch.line().contains("later"));
+    let folder = agent.kill();
+    let _agent = Agent::again(folder);
+    // The new agent's remembered events are printed, too; the canned ones are two.
+    assert!(watch.line().contains("curl"));
+    assert!(watch.line().contains("python3"));
 }

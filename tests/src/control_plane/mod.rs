@@ -7,6 +7,7 @@ mod addresses;
 mod pods;
 mod service;
 mod slices;
+mod unknown;
 mod workload;
 
 pub use pods::{PodState, Replica};
@@ -33,6 +34,7 @@ pub struct ControlPlane<'w> {
     addresses: ServiceAddresses,
     pods: Pods<'w>,
     published: BTreeMap<ObjectName, Object>,
+    notes: Vec<String>,
 }
 
 impl<'w> ControlPlane<'w> {
@@ -45,6 +47,7 @@ impl<'w> ControlPlane<'w> {
             addresses: ServiceAddresses::default(),
             pods: Pods::new(world),
             published: BTreeMap::new(),
+            notes: Vec::new(),
         };
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
@@ -62,6 +65,9 @@ impl<'w> ControlPlane<'w> {
     pub fn apply(&mut self, objects: &[Object]) -> Result<()> {
         let (mut workloads, mut services, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for object in objects {
+            let unknown = unknown::fields(object)?;
+            self.notes
+                .extend(unknown.iter().map(|field| object.wrong(field, "is not known; nobody reads it").to_string()));
             if let Some(workload) = Workload::parse(object)? {
                 workloads.push(workload);
             } else if object.name.kind == "Service" {
@@ -149,6 +155,11 @@ impl<'w> ControlPlane<'w> {
     /// The objects that the agent sees, other than Services, slices and the node.
     pub fn published(&self) -> impl Iterator<Item = &Object> {
         self.published.values()
+    }
+
+    /// What is odd about the objects and no reason to refuse them.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn publish(&mut self, object: Object) -> Result<()> {

@@ -28,7 +28,8 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What each process of a storm does: connects, holds up to a number of connections, and resets the oldest.
+/// What each process of a storm does: connects, holds up to a number of connections, and resets the oldest when it has
+/// so many or is refused.
 #[derive(Clone, Debug)]
 pub struct Plan {
     to: SocketAddr,

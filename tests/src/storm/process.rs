@@ -36,15 +36,19 @@ pub fn weather(arguments: &Arguments) -> anyhow::Result<()> {
         if board.stopped() {
             break;
         }
-        match connect(transport, to) {
+        let refused = match connect(transport, to) {
             Ok(socket) => {
                 board.opened(number);
                 held.push_back(socket);
+                false
             }
-            Err(error) => board.failed(number, error.raw_os_error().unwrap_or_default()),
-        }
-        // At a limit, give way to the others.
-        if held.len() >= hold.max(1) {
+            Err(error) => {
+                board.failed(number, error.raw_os_error().unwrap_or_default());
+                true
+            }
+        };
+        // Whoever is refused closes one, too: else those who hold all of a limit's connections would wait for each other.
+        if held.len() >= hold.max(1) || (refused && !held.is_empty()) {
             board.closing(number);
             held.pop_front();
         }

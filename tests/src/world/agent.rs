@@ -152,6 +152,11 @@ impl Agent {
         Ok(self.running().as_ref().context("the agent is not running")?.id())
     }
 
+    /// Whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.running().as_mut().is_some_and(|process| process.ended().is_none())
+    }
+
     /// What it wrote to stderr, all lives together.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

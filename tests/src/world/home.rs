@@ -2,14 +2,18 @@
 
 use super::cgroup::Cgroup;
 use super::netns::Netns;
+use super::pod::command_inside;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
+use nix::unistd::Pid;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Every world's directory is in here. Files, not memory: a later run finds what an earlier one left.
@@ -40,21 +44,37 @@ impl Home {
         Ok(home)
     }
 
-    /// The homes whose prefix is this one and that no process lives in, each locked.
+    /// The homes whose names begin so and that no process lives in, each locked: left by a crash, or kept.
     pub fn abandoned(prefix: &str) -> Result<Vec<Self>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(WORLDS).with_context(|| format!("list {WORLDS}"))?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !entry.file_type().is_ok_and(|t| t.is_dir()) || !name.starts_with(prefix) {
-                continue;
-            }
-            let mut home = Self { name, lock: None };
+        let mut found = Self::all(prefix);
+        for home in &mut found {
             home.lock = home.try_lock()?;
-            if home.lock.is_some() {
-                found.push(home);
-            }
         }
+        found.retain(|home| home.lock.is_some());
         Ok(found)
+    }
+
+    /// The homes whose names begin so, somebody living in them or not.
+    pub fn all(prefix: &str) -> Vec<Self> {
+        let entries = fs::read_dir(WORLDS).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(prefix)).map(|name| Self { name, lock: None }).collect()
+    }
+
+    /// The process that made it, by the number in its name.
+    pub fn maker(&self) -> Option<Pid> {
+        let mut parts = self.name.rsplit('-').skip(1);
+        parts.next()?.parse().ok().map(Pid::from_raw)
+    }
+
+    /// A command inside a pod of this world, whoever made it.
+    pub fn command(&self, pod: &str, program: impl AsRef<OsStr>) -> Result<Command> {
+        let cgroup = Cgroup::at(self.cgroup()?.join("pods").join(pod));
+        let own = self.path("netns").join(pod);
+        // A pod with `hostNetwork` has no namespace of its own.
+        let netns = Netns::open(if own.exists() { own } else { self.path("netns").join("node") })?;
+        command_inside(program, &netns, &cgroup).with_context(|| format!("enter the pod {pod} of {}", self.name))
     }
 
     /// The world's name; its cgroup, its pins and its directory bear it.
@@ -135,16 +155,33 @@ fn sweep_behind(door: &Door) -> Result<()> {
     Ok(())
 }
 
-/// Held while homes are made, swept or closed, so that nobody sweeps one that is not locked yet.
+/// The lock on the directory of all worlds, held while homes are made, swept or closed, so that nobody sweeps one that
+/// is not locked yet.
 struct Door(#[expect(dead_code, reason = "held for its lock")] Flock<File>);
 
 impl Door {
     fn open() -> Result<Self> {
-        fs::create_dir_all(WORLDS).with_context(|| format!("make {WORLDS} (are you root?)"))?;
-        let path = Path::new(WORLDS).join(".lock");
-        let file = File::options().create(true).append(true).open(&path).with_context(|| path.display().to_string())?;
-        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("lock the worlds")?;
-        Ok(Self(lock))
+        loop {
+            fs::create_dir_all(WORLDS).with_context(|| format!("make {WORLDS} (are you root?)"))?;
+            let directory = match File::open(WORLDS) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.with_context(|| format!("open {WORLDS}"))?,
+            };
+            let lock = Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, error)| error);
+            let lock = lock.with_context(|| format!("lock {WORLDS}"))?;
+            // Whoever held it before may have removed the directory with its last world.
+            let locked = lock.metadata().with_context(|| format!("look at {WORLDS}"))?.ino();
+            if fs::metadata(WORLDS).is_ok_and(|now| now.ino() == locked) {
+                return Ok(Self(lock));
+            }
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // Only an empty directory goes, and nobody puts a world in it while it is locked.
+        fs::remove_dir(WORLDS).ok();
     }
 }
 

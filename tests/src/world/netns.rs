@@ -28,6 +28,11 @@ impl Netns {
             mount(Some(own), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         });
         made.with_context(|| format!("make the network namespace {}", path.display()))?;
+        Self::open(path)
+    }
+
+    /// Opens a namespace that is there.
+    pub fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
         Ok(Self { path, file: Arc::new(file) })
     }

@@ -68,13 +68,16 @@ pub fn prepare(toolchain: &Toolchain) -> Result<()> {
 
 /// A path of this machine that was left in the object.
 fn private_path(object: &[u8], toolchain: &Toolchain) -> Option<String> {
-    let sysroot = toolchain.rustc.sysroot.clone();
-    let private = [workspace::root(), workspace::cargo_home(), workspace::target(), sysroot];
-    private
-        .iter()
-        .map(|path| path.display().to_string())
-        .filter(|path| path.len() > 1)
-        .find(|path| object.windows(path.len()).any(|window| window == path.as_bytes()))
+    let private = [workspace::root(), workspace::cargo_home(), workspace::target(), toolchain.rustc.sysroot.clone()];
+    private.iter().map(|path| path.display().to_string()).find(|path| holds_path(object, path))
+}
+
+/// Whether a path, or one below it, stands in the object: `/src` does not stand in `mesh-ebpf/src/main.rs`.
+fn holds_path(object: &[u8], path: &str) -> bool {
+    let below = format!("{}/", path.trim_end_matches('/'));
+    let starts_there = |at: usize| at == 0 || !object[at - 1].is_ascii_graphic();
+    below.len() > 1
+        && object.windows(below.len()).enumerate().any(|(at, window)| window == below.as_bytes() && starts_there(at))
 }
 
 /// Replaces a file as a whole: a build that reads it meanwhile sees the old or the new.
@@ -84,4 +87,19 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(&beside, bytes).with_context(|| format!("write {}", beside.display()))?;
     fs::rename(&beside, path).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_path;
+
+    #[test]
+    fn only_whole_paths_are_private() {
+        let object = b"\0./mesh-ebpf/src/main.rs\0/rustc/library/core/src/lib.rs\0/home/me/mesh/x.rs\0";
+        assert!(holds_path(object, "/home/me"));
+        assert!(holds_path(object, "/home/me/mesh/"));
+        assert!(!holds_path(object, "/src"));
+        assert!(!holds_path(object, "/home/m"));
+        assert!(!holds_path(object, "/"));
+    }
 }

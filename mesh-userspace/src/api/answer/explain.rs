@@ -48,7 +48,7 @@ impl<M: Maps> Facts<'_, M> {
             Some(key) => self.at_a_service(key, dialled, &mut explanation),
             None => self.elsewhere(dialled, &mut explanation),
         }
-        self.note_client(&mut explanation);
+        note_client(&mut explanation);
         if !self.state.is_synced() {
             explanation.notes.push("the agent has not yet read everything: ask again".to_owned());
         }
@@ -90,11 +90,12 @@ impl<M: Maps> Facts<'_, M> {
     /// The address is no Service's.
     fn elsewhere(&self, dialled: Dialled, explanation: &mut Explanation) {
         if self.reconciler.applied().address(&Address::from(dialled.address)).is_some() {
-            explanation.summary =
-                "no Service has this address now; the maps still have it and give it up after a moment".to_owned();
+            let summary = "no Service has this address now; the maps still have it and give it up after a moment";
+            summary.clone_into(&mut explanation.summary);
             return;
         }
-        explanation.summary = "no Service has this address: the connection goes to where it is addressed".to_owned();
+        let summary = "no Service has this address: the connection goes to where it is addressed";
+        summary.clone_into(&mut explanation.summary);
         if let Some((namespace, endpoint)) = self.endpoint(|_, endpoint| endpoint.address == dialled.address) {
             let pod = if endpoint.pod.is_empty() {
                 "an endpoint".to_owned()
@@ -125,7 +126,7 @@ impl<M: Maps> Facts<'_, M> {
                 [] => "the Service lists no port that can be served".to_owned(),
                 ports => format!("Service {key} does not list this port; it lists {}", ports.join(", ")),
             };
-            refuse(explanation, Reason::NoSuchPort, summary);
+            refuse(explanation, Reason::NoSuchPort, &summary);
             return;
         }
         self.at_a_port(&detail, dialled, explanation);
@@ -165,16 +166,16 @@ impl<M: Maps> Facts<'_, M> {
                 0 => format!("Service {} has no endpoint for this port", detail.service.key),
                 n => format!("none of the {n} endpoints of Service {} is eligible", detail.service.key),
             };
-            refuse(explanation, Reason::NoBackend, summary);
+            refuse(explanation, Reason::NoBackend, &summary);
         } else if let (true, Some(most)) = (full, rule.max_connections) {
             let summary = format!(
                 "Service {} is at its limit: {} of {most} connections are open",
                 detail.service.key, rule.active
             );
-            refuse(explanation, Reason::ServiceLimit, summary);
+            refuse(explanation, Reason::ServiceLimit, &summary);
         } else if with_room == 0 {
             let summary = format!("each of the {eligible} eligible backends is at its limit");
-            refuse(explanation, Reason::BackendLimit, summary);
+            refuse(explanation, Reason::BackendLimit, &summary);
         } else {
             explanation.outcome = Outcome::Balanced;
             explanation.summary = match with_room {
@@ -210,31 +211,32 @@ impl<M: Maps> Facts<'_, M> {
         }
         shares
     }
-
-    fn note_client(&self, explanation: &mut Explanation) {
-        let Some(client) = &explanation.client else { return };
-        let node = &explanation.node;
-        let note = if client.node.is_empty() && client.pod.is_empty() {
-            format!(
-                "no endpoint slice knows this client: taken to run on node {node}, as every client that this agent serves"
-            )
-        } else if !client.node.is_empty() && client.node != *node {
-            format!(
-                "the client runs on node {}: the agent there decides, by its own zone and counts; this is the answer of node {node}",
-                client.node
-            )
-        } else {
-            let is_itself = |candidate: &Candidate| candidate.is_in && Some(candidate.address) == client.address;
-            if !explanation.backends.iter().any(is_itself) {
-                return;
-            }
-            "the client is itself one of the backends: it may reach itself".to_owned()
-        };
-        explanation.notes.push(note);
-    }
 }
 
-fn refuse(explanation: &mut Explanation, reason: Reason, summary: String) {
+/// Says what the reader should know of the client.
+fn note_client(explanation: &mut Explanation) {
+    let Some(client) = &explanation.client else { return };
+    let node = &explanation.node;
+    let remark = if client.node.is_empty() && client.pod.is_empty() {
+        format!(
+            "no endpoint slice knows this client: taken to run on node {node}, as every client that this agent serves"
+        )
+    } else if !client.node.is_empty() && client.node != *node {
+        format!(
+            "the client runs on node {}: the agent there decides, by its own zone and counts; this is the answer of node {node}",
+            client.node
+        )
+    } else {
+        let is_itself = |candidate: &Candidate| candidate.is_in && Some(candidate.address) == client.address;
+        if !explanation.backends.iter().any(is_itself) {
+            return;
+        }
+        "the client is itself one of the backends: it may reach itself".to_owned()
+    };
+    explanation.notes.push(remark);
+}
+
+fn refuse(explanation: &mut Explanation, reason: Reason, summary: &str) {
     explanation.outcome = Outcome::Refused;
     explanation.reason = Some(reason.name().to_owned());
     explanation.summary = format!("{summary}; the client gets ECONNREFUSED");

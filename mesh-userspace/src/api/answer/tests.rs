@@ -97,7 +97,9 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("shop.yaml"), text).unwrap();
         let known: Vec<_> = self.state.services().iter().map(|service| service.key.object()).collect();
-        known.into_iter().for_each(|object| self.state.apply(crate::source::Change::Remove(object)));
+        for object in known {
+            self.state.apply(crate::source::Change::Remove(object));
+        }
         for change in manifests::read_once(folder.path()).unwrap().0 {
             self.state.apply(change);
         }

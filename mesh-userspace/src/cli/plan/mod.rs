@@ -93,10 +93,10 @@ impl Arguments {
             maps: compare::maps(&before, &after),
             findings,
         };
-        match self.output {
-            Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&plan)?))?,
-            Format::Yaml => print(&serde_saphyr::to_string(&plan)?)?,
-            Format::Table | Format::Wide => print(&render::render(&plan))?,
+        if self.output.is_for_people() {
+            print(&render::render(&plan))?;
+        } else {
+            self.output.document(&plan)?;
         }
         let unsound = plan.findings.iter().any(|f| f.severity == "rejected" || f.severity == "conflict");
         Ok(match () {

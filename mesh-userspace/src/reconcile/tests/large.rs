@@ -62,7 +62,7 @@ fn a_large_cluster_fills_the_maps_and_one_change_touches_one_service() {
     let mut agent = fill(MemoryMaps::new(Sizes::default()));
     is_whole(&agent);
     // An endpoint goes, one comes: no hash is touched, so it is in force at once, and little else happens.
-    let changed = desired(77, 1..ENDPOINTS + 1);
+    let changed = desired(77, 1..=ENDPOINTS);
     let diff = crate::plan::diff(&Subject::Service(name(77)), Some(&changed), agent.applied());
     let steps: Vec<String> = diff.ops.iter().map(ToString::to_string).collect();
     assert_eq!(steps.len(), 4, "{steps:#?}");

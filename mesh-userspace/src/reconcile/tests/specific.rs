@@ -7,6 +7,7 @@ use crate::maps::Maps;
 use crate::plan::{DesiredService, MapOp, Subject, diff};
 use crate::reconcile::State;
 use mesh_common::tables::{BackendState, CONFIRMED};
+use std::time::Instant;
 
 #[test]
 fn a_new_service_is_built_before_anyone_is_led_to_it() {
@@ -205,4 +206,39 @@ fn sockets_of_a_backend_end_as_its_port_says() {
     let [gone] = &agent.take_gone()[..] else { panic!("one went") };
     assert_eq!((gone.key, gone.ends, gone.service.clone()), (key(0, 2), true, Some(name(0))));
     assert!(agent.take_gone().is_empty());
+}
+
+#[test]
+fn services_go_at_once_unless_one_waits_to_come() {
+    let mut agent = agent(ROOMY);
+    for number in 0..3 {
+        put(&mut agent, number, Some(simple(number, &[1])));
+    }
+    put(&mut agent, 0, None);
+    put(&mut agent, 1, None);
+    assert_eq!(agent.maps().frontends().unwrap().len(), 1, "nothing waits to come");
+    let ticket = agent.begin_grace().unwrap();
+    put(&mut agent, 3, Some(simple(3, &[1])));
+    put(&mut agent, 2, None);
+    assert_eq!(agent.maps().frontends().unwrap().len(), 1, "it would make the one that comes wait longer");
+    agent.end_grace(ticket, &Ok(()));
+    agent.sync(Instant::now());
+    assert_eq!(agent.maps().frontends().unwrap().len(), 1, "one came, then one went");
+    assert!(agent.applied().frontend(&frontend(3, 80)).is_some());
+    assert_eq!(agent.pending().count(), 0);
+}
+
+#[test]
+fn a_backend_drains_until_no_program_can_reach_it_and_no_connection_is_open() {
+    let mut agent = agent(ROOMY);
+    put(&mut agent, 0, Some(simple(0, &[1, 2])));
+    let backend = id(&agent, 0, 1);
+    assert!(!agent.is_draining(backend));
+    put(&mut agent, 0, Some(simple(0, &[2])));
+    assert!(agent.is_draining(backend), "a program may have picked it");
+    connect(&mut agent, 7, 0, backend, CONFIRMED);
+    while grace(&mut agent) {}
+    assert!(agent.is_draining(backend));
+    close(&mut agent, 7);
+    assert!(!agent.is_draining(backend));
 }

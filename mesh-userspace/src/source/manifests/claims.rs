@@ -74,17 +74,23 @@ impl Claims {
         }
         let claim = self.by_object.entry(object.clone()).or_default();
         let was_spoken_for = claim.speaker.is_some();
-        let mut says = says.into_iter();
+        // What each of the file's places says now: the same document, or else the next one, for documents move when one is
+        // written before them.
+        let mut says = says;
+        let places = claim.speaker.iter().chain(claim.standby.iter().map(|standby| &standby.place));
+        let kept: Vec<u32> = places.filter(|place| place.file == file).map(|place| place.document).collect();
+        let mut next = |place: Place| {
+            let same = says.iter().position(|(now, _)| now.document == place.document);
+            let moved = || says.iter().position(|(now, _)| !kept.contains(&now.document));
+            same.or_else(moved).map(|position| says.remove(position))
+        };
 
         if let Some(speaker) = claim.speaker.filter(|speaker| speaker.file == file) {
-            match says.next() {
-                None => claim.speaker = None,
-                Some((place, what)) => {
-                    debug_assert!(place.file == speaker.file);
-                    claim.speaker = Some(place);
-                    if let Says::Means(meaning) = what {
-                        changes.push(upsert(*meaning, place));
-                    }
+            claim.speaker = None;
+            if let Some((place, what)) = next(speaker) {
+                claim.speaker = Some(place);
+                if let Says::Means(meaning) = what {
+                    changes.push(upsert(*meaning, place));
                 }
             }
         }
@@ -92,14 +98,14 @@ impl Claims {
             if standby.place.file != file {
                 return true;
             }
-            let Some((place, what)) = says.next() else { return false };
+            let Some((place, what)) = next(standby.place) else { return false };
             standby.place = place;
             if let Says::Means(meaning) = what {
                 standby.meaning = Some(meaning);
             }
             true
         });
-        claim.standby.extend(says.map(|(place, what)| Standby {
+        claim.standby.extend(says.into_iter().map(|(place, what)| Standby {
             place,
             meaning: if let Says::Means(meaning) = what { Some(meaning) } else { None },
         }));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a file that is written but not closed must be quiet before it is read.
-pub(super) const UNSETTLED: Duration = Duration::from_millis(100);
+pub(super) const UNSETTLED: Duration = Duration::from_millis(200);
 
 /// What tells one state of a file from another without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

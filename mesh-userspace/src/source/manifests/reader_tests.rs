@@ -126,6 +126,18 @@ fn of_two_that_name_one_object_the_first_stays() {
 }
 
 #[test]
+fn one_file_may_name_an_object_twice() {
+    let mut world = World::default();
+    let [first, second] = [node("a", "z1"), node("a", "z2")];
+    assert_eq!(world.write("f.yaml", &[&*first, &second].concat()), ["+a=z1"]);
+    assert_eq!(world.findings("f.yaml").len(), 1);
+    assert_eq!(world.write("f.yaml", &[&*node("b", "z1"), &second].concat()), ["+b=z1", "+a=z2"]);
+    assert!(world.findings("f.yaml").is_empty());
+    let moved = [&*node("b", "z1"), &node("c", "z1"), &second].concat();
+    assert_eq!(world.write("f.yaml", &moved), ["+c=z1", "+a=z2"], "its place is another, and no gap");
+}
+
+#[test]
 fn other_kinds_are_counted() {
     let mut world = World::default();
     let deployment = "---\napiVersion: apps/v1\nkind: Deployment\n";

@@ -107,6 +107,11 @@ impl Tree {
         self.missing.len()
     }
 
+    /// Whether this file waits to be given up.
+    pub(super) fn is_missing(&self, path: &Path) -> bool {
+        self.missing.contains(path)
+    }
+
     /// Something may have happened at `path`: a file, a directory with all below it, or something that is gone.
     pub(super) fn check(&mut self, path: &Path, follower: &mut impl Follower) {
         if let Some(link) = self.link_to(path) {
@@ -225,19 +230,13 @@ impl Tree {
             }
         }
         self.aliases.remove(path);
-        if known.is_none_or(|known| known.inode != identity.inode) {
-            self.follow_link(path, follower);
-        }
-        if let Some(known) = known {
-            self.by_inode.remove(&known.inode);
-        }
         self.by_inode.insert(identity.inode, path.to_owned());
         if seen == Seen::Walk && self.files.contains_key(path) && disk::is_fresh(meta) {
             // Somebody may be in the middle of writing it: what it said before is better than half of what it will say.
             self.fresh.push(path.to_owned());
             return;
         }
-        self.read(path, false);
+        self.read(path, false, follower);
     }
 
     fn renamed(&mut self, from: &Path, to: &Path) {
@@ -249,26 +248,36 @@ impl Tree {
         self.files.insert(to.to_owned(), manifest);
     }
 
-    /// Notes where a symbolic link leads, and follows what happens there.
-    fn follow_link(&mut self, path: &Path, follower: &mut impl Follower) {
+    /// If this is a symbolic link, notes where it leads and follows what happens there; whether it is one.
+    fn follow_link(&mut self, path: &Path, follower: &mut impl Follower) -> bool {
         self.links.retain(|_, link| link != path);
-        let Ok(real) = fs::canonicalize(path) else { return };
-        if real == path || fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_symlink()) {
-            return;
+        if !fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+            return false;
         }
+        let Ok(real) = fs::canonicalize(path) else { return true };
         if let Some(parent) = real.parent() {
-            let watched = fs::metadata(parent).is_ok_and(|meta| self.by_inode.contains_key(&disk::inode(&meta)));
+            let known = fs::metadata(parent).ok().and_then(|meta| self.by_inode.get(&disk::inode(&meta)));
+            let watched = known.is_some_and(|known| self.directories.contains_key(known));
             if !watched && let Err(message) = follower.watch(parent) {
                 self.trouble(path, &format!("changes where it leads are seen late: {message}"));
             }
         }
         self.links.insert(real, path.to_owned());
+        true
     }
 
     /// Reads a file. One that is suddenly empty may be about to be written: it is missing at first.
-    fn read(&mut self, path: &Path, believe_empty: bool) {
+    fn read(&mut self, path: &Path, believe_empty: bool, follower: &mut impl Follower) {
         let Some(format) = names::format(path) else { return };
-        let content = disk::content(path);
+        let mut content = disk::content(path);
+        let known = self.files.get(path).and_then(|manifest| manifest.identity);
+        if let Ok((identity, _)) = &content
+            && known.is_none_or(|known| known.inode != identity.inode)
+            && self.follow_link(path, follower)
+        {
+            // Where it leads is watched only now.
+            content = disk::content(path);
+        }
         if matches!(&content, Err(error) if disk::is_absence(error)) {
             if self.files.contains_key(path) {
                 self.missing.insert(path.to_owned());
@@ -283,7 +292,15 @@ impl Tree {
             .or_insert_with(|| Manifest { id: reader.add(name, format), identity: None });
         match content {
             Ok((identity, text)) => {
-                let was_read = manifest.identity.replace(identity).is_some();
+                let before = manifest.identity.replace(identity);
+                let was_read = before.is_some();
+                // It may be another file by now than when it was examined.
+                if let Some(before) = before.filter(|before| before.inode != identity.inode)
+                    && self.by_inode.get(&before.inode).is_some_and(|first| first == path)
+                {
+                    self.by_inode.remove(&before.inode);
+                }
+                self.by_inode.insert(identity.inode, path.to_owned());
                 if text.trim_ascii().is_empty() && was_read && !believe_empty {
                     self.missing.insert(path.to_owned());
                 } else {
@@ -337,7 +354,7 @@ impl Tree {
         }
         for path in mem::take(&mut self.missing) {
             if !self.aliases.contains(&path) && path.is_file() {
-                self.read(&path, true);
+                self.read(&path, true, follower);
                 continue;
             }
             let Some(manifest) = self.files.remove(&path) else { continue };

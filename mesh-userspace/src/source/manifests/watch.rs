@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Sender;
 
 /// How long the tree must be quiet before files that vanished are given up: `git checkout` and some editors remove a
 /// file and write it anew, and of a directory that is removed the files go first.
-const MISSING: Duration = Duration::from_millis(50);
+const MISSING: Duration = Duration::from_millis(100);
 /// How long, at most, a file that vanished goes on in a tree that is never quiet.
 const MISSING_AT_MOST: Duration = Duration::from_secs(1);
 /// How often the directory is looked for when it is not there, and looked through when it cannot be watched.
@@ -212,13 +212,14 @@ impl Thread {
             self.unsettled.entry(path).or_insert(now + UNSETTLED);
         }
         let files = self.tree.missing();
+        let touched = gone.iter().chain(&there).chain(self.unsettled.keys()).any(|path| self.tree.is_missing(path));
         self.missing = match self.missing.take() {
             _ if files == 0 || !self.tree.is_present() => None,
-            Some(missing) if missing.until <= now => {
+            Some(missing) if missing.until <= now && !touched => {
                 self.tree.give_up_missing(&mut self.outlet);
                 None
             }
-            Some(missing) if missing.files == files => Some(missing),
+            Some(missing) if missing.files == files && !touched => Some(missing),
             before => {
                 let since = before.map_or(now, |missing| missing.since);
                 Some(Missing { files, since, until: (now + MISSING).min(since + MISSING_AT_MOST) })

@@ -1,0 +1,17 @@
+//! What happens in the lab, one act after the other.
+
+mod change;
+mod limit;
+mod orphan;
+mod spread;
+
+use crate::lab::Lab;
+use anyhow::Result;
+
+/// All acts.
+pub fn play(lab: &mut Lab) -> Result<()> {
+    spread::play(lab)?;
+    change::play(lab)?;
+    limit::play(lab)?;
+    orphan::play(lab)
+}
