@@ -132,6 +132,15 @@ pub fn finding(agent: &Agent, severity: &str, object: &str, field: &str) -> Resu
     Ok(found)
 }
 
+/// Waits until the agent's log has a line with this text.
+pub fn logged(agent: &Agent, text: &str) -> Result<()> {
+    wait_for(&format!("the log to say {text}"), || {
+        let log = agent.log();
+        ensure!(log.lines().any(|line| line.contains(text)), "{log}");
+        Ok(())
+    })
+}
+
 /// Waits until `mesh status` has no findings.
 pub fn no_findings(agent: &Agent) -> Result<()> {
     wait_for("the findings to go", || {

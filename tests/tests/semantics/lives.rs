@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use mesh_tests::client::Client;
 use mesh_tests::echo::{Listen, Transport};
-use mesh_tests::expect::{counts, open, refusals, refused, tcp_reaches, tcp_refused, udp_reaches};
+use mesh_tests::expect::{counts, logged, open, refusals, refused, tcp_reaches, tcp_refused, udp_reaches};
 use mesh_tests::manifest::{limits, service, slice};
 use mesh_tests::object::ObjectName;
 use mesh_tests::storm::{Plan, Storm};
@@ -192,7 +192,7 @@ fn overfill(flag: &str, size: &str, map: &str) -> Result<()> {
     assert_eq!(held.server()?, "pod-1");
     // Whether it is refused or left alone, it is not half there.
     assert!(client.connect(at("10.96.0.3:80")).is_err());
-    assert!(world.agent().log().contains(map), "the log names {map}");
+    logged(world.agent(), &format!("default/web-3: {map}"))?;
 
     // Room is made: it is served without further ado.
     world.manifests().delete(&ObjectName::new("Service", "web-2"))?;

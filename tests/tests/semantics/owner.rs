@@ -3,7 +3,7 @@
 use anyhow::Result;
 use mesh_tests::client::Client;
 use mesh_tests::echo::Listen;
-use mesh_tests::expect::{counts, finding, no_findings, tcp_reaches, udp_reaches};
+use mesh_tests::expect::{counts, finding, logged, no_findings, tcp_reaches, udp_reaches};
 use mesh_tests::manifest::{Service, service, slice};
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::{Pod, World};
@@ -140,7 +140,7 @@ fn s33_what_is_not_supported_is_reported_and_the_rest_is_served() -> Result<()> 
     ] {
         let said = finding(world.agent(), "unsupported", "Service/web", field)?;
         assert_eq!(said["file"], "service.default.web.yaml");
-        assert!(world.agent().log().contains(field), "the log has {field}");
+        logged(world.agent(), &format!("Service default/web: {field}: "))?;
     }
     world.apply(&service("web").cluster_ip("10.96.0.10").tcp(80, 8080).yaml())?;
     no_findings(world.agent())?;
