@@ -121,9 +121,17 @@ fn main() -> Result<ExitCode> {
     for measurement in Measurement::value_variants() {
         if arguments.only.is_empty() || arguments.only.contains(measurement) {
             interrupt::check()?;
-            let section = measurement.run(effort)?;
-            println!("{section}");
-            report.push(section);
+            match measurement.run(effort) {
+                Ok(section) => {
+                    println!("{section}");
+                    report.push(section);
+                }
+                Err(error) => {
+                    interrupt::check()?;
+                    eprintln!("{measurement:?} came to nothing: {error:?}");
+                    report.push_failure(&format!("{measurement:?}"), &error);
+                }
+            }
         }
     }
     report.finish()?;

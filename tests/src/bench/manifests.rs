@@ -80,9 +80,10 @@ pub fn start_agent(world: &World, services: u32) -> Result<Duration> {
         interrupt::check()?;
         let status = world.agent().status();
         if let Ok(status) = &status {
-            let (total, waiting) = (&status["services"]["total"], &status["services"]["waiting"]);
-            let synced = status["sources"].as_array().is_some_and(|all| all.iter().all(|s| s["synced"] == true));
-            if synced && *total == services && *waiting == 0 {
+            let read = |source: &Value| source["synced"] == true && source["objects"]["Service"] == services;
+            let all_read = status["sources"].as_array().is_some_and(|sources| sources.iter().all(read));
+            let in_force = status["programs"].as_array().is_some_and(|all| all.iter().all(|p| p["inForce"] == true));
+            if all_read && in_force && status["services"]["waiting"] == 0 {
                 return Ok(started.elapsed());
             }
         }

@@ -13,8 +13,8 @@ pub fn measure(effort: Effort) -> Result<Section> {
     let mut section = Section::new(
         "The agent's start and memory",
         "`mesh agent` over a directory tree with a file for each Service and its endpoints; from its start until `mesh \
-         status` says that all of it is in the maps. Memory is what /proc/PID/status says then: *shared* are the maps \
-         themselves, which the agent sees in place and which are the kernel's in any case.",
+         status` says that all of it is in the maps. Memory is what /proc/PID/status says then: *shared* are its text and the maps \
+         themselves, which it sees in place and which are the kernel's in any case.",
         &["Services", "endpoints", "start to ready, s", "resident, MB", "of it own", "of it shared", "at most, MB"],
     );
     let count = effort.pick(200, 10_000);

@@ -11,6 +11,8 @@ use std::path::Path;
 pub struct Report {
     machine: Machine,
     sections: Vec<Section>,
+    /// Measurements that came to nothing, and why.
+    failed: Vec<String>,
 }
 
 /// One measurement.
@@ -106,7 +108,7 @@ impl fmt::Display for Section {
 impl Report {
     /// An empty report from this machine.
     pub fn new(machine: Machine) -> Self {
-        Self { machine, sections: Vec::new() }
+        Self { machine, sections: Vec::new(), failed: Vec::new() }
     }
 
     /// Where it was measured.
@@ -117,6 +119,11 @@ impl Report {
     /// Adds a measurement.
     pub fn push(&mut self, section: Section) {
         self.sections.push(section);
+    }
+
+    /// Notes that a measurement came to nothing: no target is met then.
+    pub fn push_failure(&mut self, name: &str, error: &anyhow::Error) {
+        self.failed.push(format!("{name}: **not measured**: {error:#}"));
     }
 
     /// Notes how busy the machine was to the end.
@@ -130,7 +137,7 @@ impl Report {
 
     /// Whether every target is met.
     pub fn is_met(&self) -> bool {
-        self.targets().all(Target::is_met)
+        self.failed.is_empty() && self.targets().all(Target::is_met)
     }
 
     /// What was met and what was not, in a few lines.
@@ -139,6 +146,9 @@ impl Report {
         let mut text = format!("{met} of {all} targets met");
         for missed in self.targets().filter(|target| !target.is_met()) {
             let _ = write!(text, "\n- {missed}");
+        }
+        for failed in &self.failed {
+            let _ = write!(text, "\n- {failed}");
         }
         text
     }
