@@ -7,18 +7,29 @@ use mesh_tests::world::{Home, sweep};
 use nix::sys::signal::{Signal, kill};
 use std::fs;
 
-/// Ends labs that run, removes those that were kept or crashed, and what crashed tests left.
-pub fn run() -> Result<()> {
-    for home in Home::all(PREFIX) {
-        end_living(&home)?;
+/// Which labs.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Only this one, by the name in its paths.
+    #[arg(long)]
+    lab: Option<String>,
+}
+
+impl Arguments {
+    /// Ends labs that run, removes those that were kept or crashed, and what crashed tests left.
+    pub fn run(self) -> Result<()> {
+        let wanted = self.lab.unwrap_or_else(|| PREFIX.to_owned());
+        for home in Home::all(&wanted) {
+            end_living(&home)?;
+        }
+        for home in Home::abandoned(&wanted)? {
+            home.demolish().with_context(|| format!("remove {}", home.name()))?;
+            println!("{} is gone: its processes, namespaces, cgroups, pins and files", home.name());
+        }
+        sweep()?;
+        println!("nothing is left");
+        Ok(())
     }
-    for home in Home::abandoned(PREFIX)? {
-        home.demolish().with_context(|| format!("remove {}", home.name()))?;
-        println!("{} is gone: its processes, namespaces, cgroups, pins and files", home.name());
-    }
-    sweep()?;
-    println!("nothing is left");
-    Ok(())
 }
 
 /// Asks the process that runs a lab to end it, and waits until it has.

@@ -148,15 +148,18 @@ impl<'w> Lab<'w> {
         alive.flat_map(mesh_tests::control_plane::ServedService::frontends).collect()
     }
 
-    /// The frontends that traffic goes to: not those whose limit the traffic itself could reach.
+    /// The frontends that traffic goes to: not those of a Service whose limit the lab could reach by the way, with a
+    /// visit of each client and a connection held to each frontend.
     pub fn visited(&self) -> Vec<Frontend> {
-        let room = |frontend: &Frontend| {
+        let all = self.frontends();
+        let room = |frontend: &&Frontend| {
             let limit = self.figures.service(&frontend.service).ok().and_then(|service| {
                 [service.max_connections, service.max_connections_per_backend].into_iter().flatten().min()
             });
-            limit.is_none_or(|limit| limit > CLIENTS as u64)
+            let own = CLIENTS + all.iter().filter(|other| other.service == frontend.service).count();
+            limit.is_none_or(|limit| limit >= own as u64)
         };
-        self.frontends().into_iter().filter(room).collect()
+        all.iter().filter(room).cloned().collect()
     }
 
     /// Frontends but those of one Service.
@@ -220,7 +223,7 @@ impl<'w> Lab<'w> {
         ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
         if self.screen.wants_table() {
             let lines = self.table();
-            self.screen.draw(lines);
+            self.screen.draw(&lines);
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ struct Up {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Remove every trace of labs and tests: kept, crashed, or running.
-    Down,
+    Down(down::Arguments),
     /// Run a command in a pod of a lab that is up, as: exec client-1 -- curl http://10.96.0.20
     Exec(enter::Arguments),
 }
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.verb {
         None => lab::run(&arguments.up),
-        Some(Verb::Down) => down::run().map(|()| ExitCode::SUCCESS),
+        Some(Verb::Down(arguments)) => arguments.run().map(|()| ExitCode::SUCCESS),
         Some(Verb::Exec(arguments)) => arguments.run(),
     };
     done.unwrap_or_else(|error| {

@@ -61,9 +61,11 @@ impl Screen {
     }
 
     /// Draws the live table in place of the last one.
-    pub fn draw(&mut self, lines: Vec<String>) {
-        // A table that is taller than the terminal could not be erased again.
-        let lines: Vec<_> = lines.into_iter().take(terminal_rows().saturating_sub(2)).collect();
+    pub fn draw(&mut self, lines: &[String]) {
+        // A table that is taller or wider than the terminal could not be erased again.
+        let (rows, columns) = terminal_size();
+        let fitting = lines.iter().take(rows.saturating_sub(2)).map(|line| line.chars().take(columns).collect());
+        let lines: Vec<String> = fitting.collect();
         put(&lines.iter().fold(erase(self.table.len()), |out, line| out + line + "\n"));
         self.table = lines;
         self.drawn = Instant::now();
@@ -94,9 +96,11 @@ fn put(text: &str) {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok();
 }
 
-fn terminal_rows() -> usize {
+/// Rows and columns; those of the smallest usual terminal where the kernel does not know.
+fn terminal_size() -> (usize, usize) {
     let mut size = nix::libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the kernel writes a `winsize` to a valid place for one.
     let answered = unsafe { nix::libc::ioctl(nix::libc::STDOUT_FILENO, nix::libc::TIOCGWINSZ, &raw mut size) };
-    if answered == 0 && size.ws_row > 0 { usize::from(size.ws_row) } else { 24 }
+    let known = answered == 0 && size.ws_row > 0 && size.ws_col > 0;
+    if known { (usize::from(size.ws_row), usize::from(size.ws_col)) } else { (24, 80) }
 }

@@ -8,7 +8,11 @@ use mesh_tests::control_plane::{Frontend, PodState};
 use mesh_tests::object::ObjectName;
 
 pub fn play(lab: &mut Lab) -> Result<()> {
-    let (frontend, workload) = choose(lab)?;
+    let Some((frontend, workload)) = choose(lab) else {
+        lab.screen.act("A backend goes, one comes");
+        lab.screen.say("  not shown: no Service has pods here that another could replace");
+        return Ok(());
+    };
     let service = format!("{}/{}", frontend.service.namespace, frontend.service.name);
     lab.screen.act(&format!("A backend of {service} goes, one comes"));
     lab.traffic.forget();
@@ -53,22 +57,17 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     lab.show()
 }
 
-/// The visited frontend with the most pods of one workload behind it.
-pub fn choose(lab: &Lab) -> Result<(Frontend, ObjectName)> {
-    let mut best: Option<(usize, Frontend, ObjectName)> = None;
-    for frontend in lab.visited() {
-        let Some(service) = lab.plane.services().find(|service| service.object.name == frontend.service) else {
-            continue;
-        };
-        let Some(replica) = lab.plane.pods_of(service).next() else { continue };
-        // A Pod by itself is not replaced when it ends.
-        let count = if replica.workload.kind == "Pod" { 0 } else { pods(lab, &replica.workload).len() };
-        if best.as_ref().is_none_or(|(most, ..)| count > *most) {
-            best = Some((count, frontend, replica.workload.clone()));
-        }
-    }
-    let (_, frontend, workload) = best.context("no Service has a pod to lose")?;
-    Ok((frontend, workload))
+/// The visited frontend with the most pods of one workload behind it that can have more of them or fewer: not a Pod by
+/// itself, not what runs once on a node, not what holds the node's own ports.
+pub fn choose(lab: &Lab) -> Option<(Frontend, ObjectName)> {
+    let candidates = lab.visited().into_iter().filter_map(|frontend| {
+        let service = lab.plane.services().find(|service| service.object.name == frontend.service)?;
+        let replica = lab.plane.pods_of(service).next()?;
+        let workload = lab.plane.workloads().find(|workload| workload.name == replica.workload)?;
+        let scales = !["DaemonSet", "Pod"].contains(&workload.name.kind.as_str()) && !workload.host_network;
+        scales.then(|| (pods(lab, &workload.name).len(), frontend, workload.name.clone()))
+    });
+    candidates.max_by_key(|(count, ..)| *count).map(|(_, frontend, workload)| (frontend, workload))
 }
 
 /// A workload's pods, the oldest first.

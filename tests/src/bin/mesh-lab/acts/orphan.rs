@@ -7,6 +7,8 @@ use crate::lab::Lab;
 use crate::promises::same;
 use crate::traffic::Visits;
 use anyhow::{Context, Result, ensure};
+use mesh_tests::control_plane::Frontend;
+use mesh_tests::object::ObjectName;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -48,8 +50,10 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     lab.note(&format!("they are the same {} sockets, by their cookies", sockets.len()), same(&sockets_after, &sockets));
     let grown = opened_since(&before, &after);
     lab.note("what was opened without it is counted to the last connection", same(&grown, &by_service(&all)));
-    let served = served_again(lab);
-    lab.note("what the manifests say next is served: one pod more is reached", served);
+    if let Some((frontend, workload)) = choose(lab) {
+        let served = served_again(lab, &frontend, &workload);
+        lab.note("what the manifests say next is served: one pod more is reached", served);
+    }
     drop(held);
     lab.traffic.visit(Vec::new());
     let empty = lab.watch("nothing to be open", |lab| {
@@ -83,10 +87,9 @@ fn by_service(visits: &Visits) -> BTreeMap<String, u64> {
     services
 }
 
-fn served_again(lab: &mut Lab) -> Result<()> {
-    let (frontend, workload) = choose(lab)?;
-    let now = pods(lab, &workload).len();
-    lab.plane.scale(&workload, now + 1)?;
-    let youngest = pods(lab, &workload).pop().context("the new pod")?;
+fn served_again(lab: &mut Lab, frontend: &Frontend, workload: &ObjectName) -> Result<()> {
+    let now = pods(lab, workload).len();
+    lab.plane.scale(workload, now + 1)?;
+    let youngest = pods(lab, workload).pop().context("the new pod")?;
     wait_reached(lab, &format!("{}/{}", frontend.service.namespace, frontend.service.name), &youngest)
 }
