@@ -18,6 +18,8 @@ pub struct Round {
     pub ended: Vec<(u64, Connection)>,
     /// What failed.
     pub errors: Vec<drain::Error>,
+    /// Whether connections were passed over that may have been opened since the round began.
+    pub passed_over: bool,
 }
 
 /// Backends whose sockets are to be ended.
@@ -43,8 +45,10 @@ impl Drains {
         self.backends.retain(|id| is_left(*id));
     }
 
-    /// A round of ending sockets, to be run where it may block; `None` when there is nothing to end.
-    pub fn round(&self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
+    /// A round of ending sockets, to be run where it may block; `None` when there is nothing to end. `now` is the coarse
+    /// clock: by the time that the connections are read a backend may serve again, and what was opened to it since then
+    /// must not be ended.
+    pub fn round(&self, now: u64) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
         if self.backends.is_empty() {
             return None;
         }
@@ -53,10 +57,13 @@ impl Drains {
             let (keys, values) = bpf::read_all(connections.as_fd(), wire::COOKIE, wire::CONNECTION)
                 .map_err(|source| MapError::Io { action: "read", map: "CONNECTIONS", source })?;
             let entries = keys.chunks_exact(wire::COOKIE).zip(values.chunks_exact(wire::CONNECTION));
-            let doomed: Vec<(u64, Connection)> = entries
+            let mut doomed: Vec<(u64, Connection)> = entries
                 .map(|(key, value)| (wire::read_cookie(key), wire::read_connection(value)))
                 .filter(|(_, connection)| backends.contains(&connection.backend))
                 .collect();
+            let all = doomed.len();
+            doomed.retain(|(_, connection)| connection.opened_at < now);
+            let passed_over = doomed.len() < all;
             let sockets: Vec<Doomed> = doomed
                 .iter()
                 .map(|(cookie, connection)| Doomed {
@@ -67,7 +74,8 @@ impl Drains {
                 .collect();
             let (cookies, errors) = drain::end(&sockets);
             let cookies: HashSet<u64> = cookies.into_iter().collect();
-            Ok(Round { ended: doomed.into_iter().filter(|(cookie, _)| cookies.contains(cookie)).collect(), errors })
+            let ended = doomed.into_iter().filter(|(cookie, _)| cookies.contains(cookie)).collect();
+            Ok(Round { ended, errors, passed_over })
         })
     }
 }

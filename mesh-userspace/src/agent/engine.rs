@@ -186,18 +186,18 @@ impl Engine {
     /// The round of ending sockets that is due, which blocks.
     pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
         self.drains.retain(|id| self.reconciler.is_draining(id));
-        let round = self.drains.round()?;
+        let round = self.drains.round(clock::coarse())?;
         Some(round)
     }
 
     /// Sockets were ended. The kernel tells TCP's end to the programs; a UDP socket stays open without its peer, so its
-    /// slot is given back here.
-    pub fn end_drain(&mut self, round: Result<Round, MapError>) {
-        let Round { ended, errors } = match round {
+    /// slot is given back here. Returns whether another round is due at once.
+    pub fn end_drain(&mut self, round: Result<Round, MapError>) -> bool {
+        let Round { ended, errors, passed_over } = match round {
             Ok(round) => round,
             Err(error) => {
                 tracing::warn!(%error, "sockets of backends that are gone could not be listed; trying again");
-                return;
+                return false;
             }
         };
         self.drain_errors = errors.iter().map(ToString::to_string).collect();
@@ -214,6 +214,7 @@ impl Engine {
                 tracing::warn!(%error, "a slot could not be given back; the next recount tells");
             }
         }
+        passed_over
     }
 
     /// Recounts the connections, and frees what waited for the last of them.

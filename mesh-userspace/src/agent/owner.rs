@@ -67,7 +67,7 @@ pub async fn own(
                 }
                 Done::Drain(round) => {
                     draining = false;
-                    engine.end_drain(round);
+                    drain = engine.end_drain(round);
                 }
             },
             () = tokio::time::sleep_until(retry.into()) => {
