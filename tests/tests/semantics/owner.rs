@@ -94,6 +94,25 @@ fn s31_connections_to_a_removed_endpoint_are_ended_at_once_where_the_service_say
 }
 
 #[test]
+fn s31_what_connects_to_an_endpoint_that_is_back_is_not_ended() -> Result<()> {
+    let (world, pods, client) = serve(&web().annotation("mesh.dev/drain", "End"))?;
+    for _ in 0..15 {
+        world.apply(&slice("web").tcp(8080).udp(53).endpoint(&pods[0]).yaml())?;
+        tcp_reaches(&client, tcp(), &["web-1"])?;
+        let held = client.connect_many(tcp(), 3)?;
+        replace(&world, &pods)?;
+        ended("a TCP connection", || held[0].server())?;
+        // Back while the others are still being ended.
+        world.apply(&slice("web").tcp(8080).udp(53).endpoint(&pods[0]).yaml())?;
+        tcp_reaches(&client, tcp(), &["web-1"])?;
+        let fresh = client.connect_many(tcp(), 3)?;
+        world.agent().status()?;
+        fresh.iter().try_for_each(|one| one.server().map(drop))?;
+    }
+    counts(world.agent(), "web", &[])
+}
+
+#[test]
 fn s31_connections_to_a_removed_endpoint_are_kept_where_the_service_says_so() -> Result<()> {
     let (world, pods, client) = serve(&web().annotation("mesh.dev/drain", "Keep"))?;
     let (stream, datagrams) = (client.connect(tcp())?, client.connect_udp(udp())?);

@@ -117,13 +117,14 @@ fn fails(what: &str, errors: &[i32], ask: impl Fn() -> std::io::Result<String>) 
 const ENDED: [i32; 2] = [ECONNABORTED, EDESTADDRREQ];
 
 /// Who answers now, on a socket that was ended and has connected anew. What it had received before is still in its queue,
-/// and a receiver that has not yet heard of the end does so first.
+/// and the end itself, if it has not been told of it yet, is the next call's error.
 fn fresh_answer(socket: &Datagrams) -> std::io::Result<String> {
-    socket.send("again")?;
+    let told = |error: &std::io::Error| error.raw_os_error() == Some(ECONNABORTED);
+    socket.send("again").or_else(|error| if told(&error) { socket.send("again") } else { Err(error) })?;
     loop {
         match socket.receive() {
             Ok((answer, _)) if answer.text == "again" => return Ok(answer.server),
-            Err(error) if error.raw_os_error() != Some(ECONNABORTED) => return Err(error),
+            Err(error) if !told(&error) => return Err(error),
             _ => {}
         }
     }
