@@ -60,7 +60,8 @@ pub fn tcp_refused(client: &Client, to: SocketAddr) -> Result<()> {
     refused(client, Transport::Tcp, to)
 }
 
-/// What is counted as open: for the Service, and for each pod behind it that has any (all ports together).
+/// What is counted as open: for the Service, and for each pod behind it that has any (all ports together). A backend
+/// whose endpoint is gone goes by its address.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Open {
     /// The Service's count.
@@ -87,7 +88,9 @@ pub fn open(agent: &Agent, service: &str) -> Result<Open> {
     for backend in listed(agent, "backend", service)? {
         let count = number(&backend["active"])?;
         if count > 0 {
-            *open.backends.entry(backend["pod"].as_str().unwrap_or_default().to_owned()).or_default() += count;
+            let name = ["pod", "address"].map(|key| backend[key].as_str().unwrap_or_default());
+            let name = name.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+            *open.backends.entry(name.to_owned()).or_default() += count;
         }
     }
     open.connections = listed(agent, "connection", service)?.len() as u64;
@@ -127,6 +130,15 @@ pub fn finding(agent: &Agent, severity: &str, object: &str, field: &str) -> Resu
         ensure!(found[key].as_str().is_some_and(|text| !text.is_empty()), "{key} is missing in {found}");
     }
     Ok(found)
+}
+
+/// Waits until the agent's log has a line with this text.
+pub fn logged(agent: &Agent, text: &str) -> Result<()> {
+    wait_for(&format!("the log to say {text}"), || {
+        let log = agent.log();
+        ensure!(log.lines().any(|line| line.contains(text)), "{log}");
+        Ok(())
+    })
 }
 
 /// Waits until `mesh status` has no findings.

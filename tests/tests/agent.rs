@@ -3,11 +3,13 @@
 use anyhow::Result;
 use mesh_tests::client::Client;
 use mesh_tests::echo::Listen;
-use mesh_tests::manifest;
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::World;
+use mesh_tests::{manifest, programs};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn frontend() -> SocketAddr {
     SocketAddr::from(([10, 96, 0, 10], 80))
@@ -50,6 +52,34 @@ fn the_data_path_outlives_the_agent_and_goes_with_unload() -> Result<()> {
     let nobody_home = client.connect(frontend()).unwrap_err();
     assert_eq!(nobody_home.kind(), ErrorKind::NetworkUnreachable);
     assert_eq!(held.server()?, "web-1", "what was connected is the backend's own connection");
+    Ok(())
+}
+
+#[test]
+fn a_second_agent_on_the_same_pins_is_refused_and_told_why() -> Result<()> {
+    let (world, client) = world()?;
+    world.agent().start()?;
+    let run = |pins: &Path, socket: &Path| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(programs::find("mesh")?);
+        command.args(["agent", "--node-name", "node-1"]).arg("--manifests").arg(world.manifests().directory());
+        command.arg("--cgroup").arg(world.cgroup()).arg("--pins").arg(pins).arg("--socket").arg(socket);
+        let output = command.stdin(Stdio::null()).output()?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    let pins = world.agent().pins();
+    let (code, said) = run(pins, &world.home().path("other.sock"))?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another agent") && said.contains(&pins.display().to_string()), "{said}");
+    assert!(said.contains("--pins"), "it says what to do: {said}");
+    // With pins of its own, but on the first one's socket.
+    let own = pins.join("own");
+    let (code, said) = run(&own, world.agent().socket())?;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&world.agent().socket().display().to_string()) && said.contains("--socket"), "{said}");
+    // The first did not notice.
+    assert!(world.agent().is_running());
+    world.agent().status()?;
+    assert_eq!(client.tally(frontend(), 20)?.answers["web-1"], 20);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What the owner of the state owns, and each thing that it does; nothing here waits.
 
 use super::clock;
+use super::complaints::Complaints;
 use super::drains::{Drains, Round};
 use super::ring;
 use crate::api::query::EventFeed;
@@ -9,7 +10,7 @@ use crate::config::{AgentConfig, EventSampling};
 use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded};
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
-use crate::reconcile::{Audit, GraceTicket, Reconciler};
+use crate::reconcile::{Audit, GraceTicket, Reconciler, State};
 use crate::source::Change;
 use crate::state::ClusterState;
 use anyhow::Context;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub events_read: u64,
     /// The programs that this agent put in force, by hook; empty until it has.
     pub programs: HashMap<&'static str, u32>,
+    complaints: Complaints,
     cgroup: Cgroup,
     loaded: Loaded,
     grace: Arc<Grace>,
@@ -82,6 +84,7 @@ impl Engine {
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            complaints: Complaints::default(),
             cgroup,
             loaded,
             grace,
@@ -133,6 +136,17 @@ impl Engine {
                 self.drains.add(gone.id);
             }
         }
+    }
+
+    /// Tells the log what is wrong with objects and what did not get into the maps, and what no longer is.
+    pub fn complain(&mut self) {
+        let findings = self.state.findings();
+        let refused = self.reconciler.pending().filter(|(_, pending)| matches!(pending.state, State::Failed { .. }));
+        let refused = refused.flat_map(|(subject, pending)| {
+            pending.problems().iter().map(move |problem| format!("{subject}: {problem}; {}", problem.action()))
+        });
+        let now = findings.iter().map(ToString::to_string).chain(refused).collect();
+        self.complaints.tell(now);
     }
 
     /// Whether the programs are to be put in force now: the maps say what the manifests say.

@@ -6,9 +6,11 @@
 //! | `owner` | the loop: what happened, done one after the other |
 //! | `drains` | ending the sockets of backends that are gone |
 //! | `ring` | the programs' events, read and named |
+//! | `complaints` | what is wrong, told to the log once |
 //! | `clock` | the programs' clock and people's |
 
 mod clock;
+mod complaints;
 mod drains;
 pub mod engine;
 mod owner;

@@ -14,6 +14,9 @@ use tokio::time::MissedTickBehavior;
 /// How often connections are recounted, and what waits for the last of them is looked at.
 const RECOUNT: Duration = Duration::from_secs(5);
 
+/// How long what is wrong may change before the log is told: it is gathered from all objects.
+const COMPLAIN: Duration = Duration::from_secs(1);
+
 /// What was done on another thread.
 enum Done {
     Grace(crate::reconcile::GraceTicket, std::io::Result<()>),
@@ -32,6 +35,9 @@ pub async fn own(
     let mut draining = false;
     let mut recount = tokio::time::interval(RECOUNT);
     recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut complain = tokio::time::interval(COMPLAIN);
+    complain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut to_complain = false;
     loop {
         let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
         let mut drain = false;
@@ -50,21 +56,30 @@ pub async fn own(
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
                 }
                 drain = true;
+                to_complain = true;
             }
             Some(done) = elsewhere.join_next() => match done.context("work on another thread")? {
                 Done::Grace(ticket, result) => {
                     engine.end_grace(ticket, &result);
                     engine.sync();
                     drain = true;
+                    to_complain = true;
                 }
                 Done::Drain(round) => {
                     draining = false;
                     engine.end_drain(round);
                 }
             },
-            () = tokio::time::sleep_until(retry.into()) => engine.sync(),
+            () = tokio::time::sleep_until(retry.into()) => {
+                engine.sync();
+                to_complain = true;
+            }
             Some(query) = queries.recv() => answer(&engine, query),
             read = ring.read(|event| engine.take_event(event)) => read.context("read events")?,
+            _ = complain.tick(), if to_complain => {
+                engine.complain();
+                to_complain = false;
+            }
             _ = recount.tick() => {
                 engine.recount();
                 drain = true;

@@ -3,3 +3,6 @@
 
 mod endpoints;
 mod frontends;
+mod lives;
+mod owner;
+mod sockets;

@@ -1,0 +1,148 @@
+//! What the owner of a Service may choose, and is told when it is not served: 31 and 33.
+
+use anyhow::Result;
+use mesh_tests::client::Client;
+use mesh_tests::echo::Listen;
+use mesh_tests::expect::{counts, finding, logged, no_findings, tcp_reaches, udp_reaches};
+use mesh_tests::manifest::{Service, service, slice};
+use mesh_tests::wait::wait_for;
+use mesh_tests::world::{Pod, World};
+use nix::libc::{ECONNABORTED, EDESTADDRREQ};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+const PORTS: [Listen; 2] = [Listen::tcp(8080), Listen::udp(53)];
+
+fn at(address: &str) -> SocketAddr {
+    address.parse().expect("an address with a port")
+}
+
+fn tcp() -> SocketAddr {
+    at("10.96.0.10:80")
+}
+
+fn udp() -> SocketAddr {
+    at("10.96.0.10:53")
+}
+
+fn web() -> Service {
+    service("web").cluster_ip("10.96.0.10").tcp(80, 8080).udp(53, 53)
+}
+
+/// The Service with two pods of which the first is an endpoint, the agent and a client.
+fn serve(manifest: &Service) -> Result<(World, [Pod; 2], Client)> {
+    let world = World::new()?;
+    let pods = [world.backend("web-1", &PORTS)?, world.backend("web-2", &PORTS)?];
+    world.apply(&manifest.yaml())?;
+    world.apply(&slice("web").tcp(8080).udp(53).endpoint(&pods[0]).yaml())?;
+    world.agent().start()?;
+    let client = world.client("client")?;
+    Ok((world, pods, client))
+}
+
+/// Takes the first pod out and puts the second in.
+fn replace(world: &World, pods: &[Pod; 2]) -> Result<()> {
+    world.apply(&slice("web").tcp(8080).udp(53).endpoint(&pods[1]).yaml())
+}
+
+/// What the kernel says of a socket that it ended: the second is a UDP sender's.
+const ENDED: [i32; 2] = [ECONNABORTED, EDESTADDRREQ];
+
+fn ended(what: &str, ask: impl Fn() -> std::io::Result<String>) -> Result<()> {
+    wait_for(&format!("{what} to be ended"), || match ask() {
+        Err(error) if error.raw_os_error().is_some_and(|errno| ENDED.contains(&errno)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+}
+
+#[test]
+fn s31_by_default_tcp_is_kept_and_udp_is_ended() -> Result<()> {
+    let (world, pods, client) = serve(&web())?;
+    let (stream, datagrams) = (client.connect(tcp())?, client.connect_udp(udp())?);
+    assert_eq!((stream.server()?, datagrams.ask("who")?.server), ("web-1".into(), "web-1".into()));
+    counts(world.agent(), "web", &[("web-1", 2)])?;
+    replace(&world, &pods)?;
+    ended("the UDP socket", || datagrams.ask("who").map(|answer| answer.server))?;
+    tcp_reaches(&client, tcp(), &["web-2"])?;
+    assert_eq!(stream.server()?, "web-1");
+    // Its endpoint is gone, and the pod's name with it.
+    counts(world.agent(), "web", &[(&pods[0].v4().to_string(), 1)])?;
+    stream.close()?;
+    counts(world.agent(), "web", &[])
+}
+
+#[test]
+fn s31_connections_to_a_removed_endpoint_are_ended_at_once_where_the_service_says_so() -> Result<()> {
+    let (world, pods, client) = serve(&web().annotation("mesh.dev/drain", "End"))?;
+    let mapped = at("[::ffff:10.96.0.10]:80");
+    let streams = [client.connect(tcp())?, client.connect(tcp())?, client.connect(mapped)?];
+    let datagrams = client.connect_udp(udp())?;
+    assert_eq!(datagrams.ask("who")?.server, "web-1");
+    counts(world.agent(), "web", &[("web-1", 4)])?;
+    // Terminating is not removed.
+    world.apply(&slice("web").tcp(8080).udp(53).terminating(&pods[0], true).endpoint(&pods[1]).yaml())?;
+    tcp_reaches(&client, tcp(), &["web-2"])?;
+    streams.iter().try_for_each(|stream| stream.server().map(drop))?;
+
+    replace(&world, &pods)?;
+    for stream in &streams {
+        ended("a TCP connection", || stream.server())?;
+    }
+    ended("the UDP socket", || datagrams.ask("who").map(|answer| answer.server))?;
+    counts(world.agent(), "web", &[])?;
+    tcp_reaches(&client, tcp(), &["web-2"])
+}
+
+#[test]
+fn s31_connections_to_a_removed_endpoint_are_kept_where_the_service_says_so() -> Result<()> {
+    let (world, pods, client) = serve(&web().annotation("mesh.dev/drain", "Keep"))?;
+    let (stream, datagrams) = (client.connect(tcp())?, client.connect_udp(udp())?);
+    replace(&world, &pods)?;
+    udp_reaches(&client, udp(), &["web-2"])?;
+    tcp_reaches(&client, tcp(), &["web-2"])?;
+    assert_eq!((stream.server()?, datagrams.ask("who")?.server), ("web-1".into(), "web-1".into()));
+    counts(world.agent(), "web", &[(&pods[0].v4().to_string(), 2)])?;
+    drop((stream, datagrams));
+    counts(world.agent(), "web", &[])
+}
+
+#[test]
+fn s33_what_is_not_supported_is_reported_and_the_rest_is_served() -> Result<()> {
+    let mut manifest: Value = serde_json::from_str(
+        &service("web")
+            .cluster_ip("10.96.0.10")
+            .tcp(80, 8080)
+            .spec("type", "LoadBalancer")
+            .spec("sessionAffinity", "ClientIP")
+            .spec("trafficDistribution", "PreferTheMoon")
+            .annotation("mesh.dev/wish", "more")
+            .yaml(),
+    )?;
+    manifest["status"] = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}});
+    let sctp = json!({"name": "sctp", "protocol": "SCTP", "port": 9, "targetPort": 9});
+    if let Value::Array(ports) = &mut manifest["spec"]["ports"] {
+        ports.push(sctp);
+    }
+    let world = World::new()?;
+    let pod = world.backend("web-1", &PORTS)?;
+    world.apply(&manifest.to_string())?;
+    world.apply(&slice("web").tcp(8080).endpoint(&pod).yaml())?;
+    world.agent().start()?;
+    let client = world.client("client")?;
+    tcp_reaches(&client, tcp(), &["web-1"])?;
+    for field in [
+        "spec.type",
+        "spec.sessionAffinity",
+        "spec.trafficDistribution",
+        "spec.ports[1].protocol",
+        "status.loadBalancer.ingress",
+        "metadata.annotations[mesh.dev/wish]",
+    ] {
+        let said = finding(world.agent(), "unsupported", "Service/web", field)?;
+        assert_eq!(said["file"], "service.default.web.yaml");
+        logged(world.agent(), &format!("Service default/web: {field}: "))?;
+    }
+    world.apply(&service("web").cluster_ip("10.96.0.10").tcp(80, 8080).yaml())?;
+    no_findings(world.agent())?;
+    tcp_reaches(&client, tcp(), &["web-1"])
+}
