@@ -1,7 +1,9 @@
 //! Taking the data path away.
 
 use super::{Error, HOOKS, Pins};
+use crate::bpf;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// Detaches every program and removes every map below the pins, of every layout. Returns how many layouts there were.
@@ -26,6 +28,9 @@ pub(super) fn remove_layout(layout: &Path) -> Result<(), Error> {
     for hook in HOOKS.iter().rev() {
         let path = links.join(hook.name);
         if path.exists() {
+            // Unpinning alone leaves the program in force for a moment: the kernel frees the link later.
+            let link = bpf::open_pin(&path).map_err(Error::io("open", &path))?;
+            bpf::detach_link(link.as_fd()).map_err(Error::io("detach", &path))?;
             fs::remove_file(&path).map_err(Error::io("remove", path))?;
         }
     }
