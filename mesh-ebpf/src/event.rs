@@ -72,6 +72,10 @@ fn report(settings: &Settings, netns: u64, occasion: &Occasion<'_>, reason: Reas
         },
         None => false,
     };
+    if !within {
+        settings.events_lost.fetch_add(1);
+        return;
+    }
     let event = Event {
         at: now,
         cookie: occasion.cookie,
@@ -87,7 +91,7 @@ fn report(settings: &Settings, netns: u64, occasion: &Occasion<'_>, reason: Reas
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         comm: bpf_get_current_comm().unwrap_or([0; COMM_LEN]),
     };
-    if !within || EVENTS.output(event, 0).is_err() {
+    if EVENTS.output(event, 0).is_err() {
         settings.events_lost.fetch_add(1);
     }
 }
