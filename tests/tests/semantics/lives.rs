@@ -1,7 +1,7 @@
 //! The agent's deaths, and full maps: 28 and 29.
 
 use anyhow::{Context, Result, ensure};
-use mesh_tests::client::Client;
+use mesh_tests::client::{Client, Connection};
 use mesh_tests::echo::{Listen, Transport};
 use mesh_tests::expect::{counts, logged, open, refusals, refused, tcp_reaches, tcp_refused, udp_reaches};
 use mesh_tests::manifest::{limits, service, slice};
@@ -47,7 +47,7 @@ fn s28_without_an_agent_old_connections_go_on_and_new_ones_are_balanced() -> Res
         Ok(())
     })?;
     let held = client.connect_many(web(), 8)?;
-    let servers: Vec<_> = held.iter().map(|one| one.server()).collect::<Result<_, _>>()?;
+    let servers: Vec<_> = held.iter().map(Connection::server).collect::<Result<_, _>>()?;
 
     world.agent().kill()?;
     for (one, server) in held.iter().zip(&servers) {
@@ -84,7 +84,7 @@ fn s28_the_next_agent_adopts_counts_and_ids() -> Result<()> {
 
     // Some end while there is no agent.
     world.agent().kill()?;
-    held.drain(..15).try_for_each(|one| one.close())?;
+    held.drain(..15).try_for_each(Connection::close)?;
     world.agent().start()?;
     let of = |name: &str| held.iter().filter(|one| one.server().is_ok_and(|server| server == name)).count() as u64;
     counts(world.agent(), "web", &[("web-1", of("web-1")), ("web-2", of("web-2"))])?;
