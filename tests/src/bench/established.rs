@@ -78,7 +78,6 @@ fn report(
     sides: impl Fn(&Round) -> Sides,
     figure: impl Fn(f64) -> f64,
 ) -> Result<()> {
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 ns")]
     let spread =
         |side: &dyn Fn(Sides) -> f64| Spread::of(rounds.iter().map(|round| side(sides(round)))).context("no round");
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 ns")]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const IN_A_DIRECTORY: u32 = 100;
 
 /// How long an agent may take to its first full list.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Writes Services `from` to `to` below the agent's directory, one file each with its `EndpointSlice`.
 pub fn write(world: &World, from: u32, to: u32) -> Result<()> {
