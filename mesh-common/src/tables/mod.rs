@@ -43,7 +43,7 @@ pub const ABI_VERSION: u32 = 1;
 /// Default sizes, in entries. The agent may load other sizes (`--max-...`); pins of another size are refused.
 pub mod sizes {
     /// Frontends: one for each ClusterIP, port and protocol.
-    pub const FRONTENDS: u32 = 131_072;
+    pub const FRONTENDS: u32 = 65_536;
     /// Addresses that belong to a Service.
     pub const ADDRESSES: u32 = 65_536;
     /// Service ports, each family by itself.

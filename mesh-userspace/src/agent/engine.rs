@@ -159,6 +159,7 @@ impl Engine {
         datapath::attach(&self.loaded, &self.cgroup)?;
         self.programs = self.attached().filter_map(|(hook, attached)| Some((hook, attached?.program))).collect();
         self.retire_former();
+        return_memory();
         tracing::info!(cgroup = %self.cgroup.path().display(), "the programs are in force");
         Ok(())
     }
@@ -252,6 +253,16 @@ impl Engine {
     /// The events that are remembered, and those to come.
     pub fn feed(&self) -> EventFeed {
         EventFeed { recent: self.recent.iter().cloned().collect(), live: self.live.subscribe() }
+    }
+}
+
+/// Gives back to the system what reading the first full list took and nothing keeps.
+fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -101,7 +101,9 @@ impl<M: Maps> Reconciler<M> {
         // What goes would make what comes wait longer: as long as something waits to come, it does so, too.
         let waits = |pending: &Pending| matches!(pending.state, State::Waiting { .. });
         if self.gate.is_none() || !(works.iter().any(|work| work.waits) || self.pending.values().any(waits)) {
-            works.iter_mut().for_each(|work| self.delete(work));
+            for work in &mut works {
+                self.delete(work);
+            }
         } else {
             works.iter_mut().filter(|work| !work.ops.is_empty()).for_each(|work| work.waits = true);
         }
