@@ -25,8 +25,7 @@ fn web(world: &World, policy: &str) -> Result<Vec<Pod>> {
 }
 
 fn apply_slice(world: &World, backends: &[Pod]) -> Result<()> {
-    let slice = backends.iter().fold(manifest::slice("web").tcp(8080), |slice, backend| slice.endpoint(backend));
-    world.apply(&slice.yaml())
+    world.apply(&manifest::slice("web").tcp(8080).endpoints(backends).yaml())
 }
 
 fn active(world: &World) -> Result<u64> {
