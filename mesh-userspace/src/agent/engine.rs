@@ -266,7 +266,8 @@ fn return_memory() {
     }
 }
 
-fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
+/// The maps that the agent fills, of programs that are loaded.
+pub fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
     Ok(KernelFds {
         frontends: loaded.map("FRONTENDS")?,
         addresses: loaded.map("ADDRESSES")?,

@@ -1,9 +1,10 @@
 //! The data path in this process, as the agent has it, without an agent around.
 
 use anyhow::{Context, Result, bail};
+use mesh_userspace::agent::engine::descriptors;
 use mesh_userspace::config::EventSampling;
 use mesh_userspace::datapath::{self, Cgroup, HOOKS, Loaded, Pins, Sizes};
-use mesh_userspace::maps::{KernelFds, KernelMaps, Maps};
+use mesh_userspace::maps::{KernelMaps, Maps};
 use mesh_userspace::model::ServiceKey;
 use mesh_userspace::plan::DesiredService;
 use mesh_userspace::reconcile::Reconciler;
@@ -61,18 +62,4 @@ impl Drop for Mesh {
         // The world that the pins are in removes what is left.
         datapath::unload(self.loaded.pins()).ok();
     }
-}
-
-fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
-    Ok(KernelFds {
-        frontends: loaded.map("FRONTENDS")?,
-        addresses: loaded.map("ADDRESSES")?,
-        filter: loaded.map("FILTER")?,
-        services: loaded.map("SERVICES")?,
-        slots: loaded.map("SLOTS")?,
-        backends: loaded.map("BACKENDS")?,
-        connections: loaded.map("CONNECTIONS")?,
-        reason_counts: loaded.map("REASON_COUNTS")?,
-        settings: loaded.map("SETTINGS")?,
-    })
 }
