@@ -12,6 +12,7 @@ pub mod api;
 pub mod bpf;
 pub mod cli;
 pub mod config;
+pub mod crd;
 pub mod datapath;
 pub mod doctor;
 pub mod drain;
