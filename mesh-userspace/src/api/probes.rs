@@ -97,17 +97,17 @@ impl Page {
     async fn get(&self) -> Result<Response, Unavailable> {
         let mut last = self.last.lock().await;
         let fresh = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, page)| page.clone());
-        let page = match fresh {
-            Some(page) => page,
-            None => {
-                let figures = ask(&self.owner, Query::Figures).await?;
-                let text = exposition::render(*figures).map_err(|error| {
-                    tracing::error!(%error, "the metrics could not be written as text");
-                    Unavailable
-                })?;
-                last.insert((Instant::now(), text.into())).1.clone()
-            }
-        };
+        let page =
+            if let Some(page) = fresh { page } else { last.insert((Instant::now(), self.make().await?)).1.clone() };
         Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], page).into_response())
+    }
+
+    async fn make(&self) -> Result<Bytes, Unavailable> {
+        let figures = ask(&self.owner, Query::Figures).await?;
+        let text = exposition::render(*figures).map_err(|error| {
+            tracing::error!(%error, "the metrics could not be written as text");
+            Unavailable
+        })?;
+        Ok(text.into())
     }
 }

@@ -86,13 +86,13 @@ impl Figures {
     fn cluster(&self, page: &mut Page<'_>) -> fmt::Result {
         let status = &self.status;
         let services = status.services;
-        let states = [
+        let by_state = [
             ("served", services.served),
             ("without-backends", services.without_backends),
             ("ignored", services.ignored),
             ("waiting", services.waiting),
         ];
-        page.gauge(family::SERVICES, states.map(|(state, count)| ([state.to_owned()], number(count))))?;
+        page.gauge(family::SERVICES, by_state.map(|(state, count)| ([state.to_owned()], number(count))))?;
         page.gauge(family::CONNECTIONS, [([], number(status.connections.active))])?;
         let mut severities: BTreeMap<&str, u64> = SEVERITIES.into_iter().map(|severity| (severity, 0)).collect();
         for finding in &status.findings {
