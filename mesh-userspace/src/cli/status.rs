@@ -128,7 +128,11 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
     field("Services", parts.map(|(count, word, _)| format!("{count} {word}")).collect::<Vec<_>>().join(", "));
     let connections = status.connections;
     let mut line = format!("{} active, {} opened", connections.active, connections.opened);
-    for (count, word) in [(connections.spilled, "spilled"), (connections.flow_kept, "kept by flow")] {
+    for (count, word) in [
+        (connections.spilled, "spilled"),
+        (connections.flow_kept, "kept by flow"),
+        (connections.affinity_kept, "kept by affinity"),
+    ] {
         if count > 0 {
             let _ = write!(line, ", {count} {word}");
         }

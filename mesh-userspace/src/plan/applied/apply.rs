@@ -47,14 +47,18 @@ impl Applied {
                     *slot = *backend;
                 }
             }),
-            MapOp::OpenPort { id, account, algorithm, dialled } => {
+            MapOp::OpenPort { id, account, algorithm, affinity_timeout, dialled } => {
                 self.service_ids.take(id.0);
                 self.entries.insert(id, account);
                 let range = SlotRange::default();
-                let port = AppliedPort { id, dialled, frontends: Vec::new(), algorithm, range, slots: Vec::new() };
+                let (frontends, slots) = (Vec::new(), Vec::new());
+                let port = AppliedPort { id, dialled, frontends, algorithm, affinity_timeout, range, slots };
                 self.change(account, |account| account.ports.push(port));
             }
             MapOp::SetAlgorithm { id, algorithm, .. } => self.change_port(id, |port| port.algorithm = algorithm),
+            MapOp::SetAffinityTimeout { id, timeout } => {
+                self.change_port(id, |port| port.affinity_timeout = timeout);
+            }
             MapOp::Publish { id, range, ref backends } => self.publish(id, range, backends.clone()),
             MapOp::SetFilter { ref address } => self.filter.set(address),
             MapOp::InsertFrontend { key, id } => {
