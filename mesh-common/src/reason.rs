@@ -35,6 +35,9 @@ impl Reason {
     /// Columns reserved per Service; a power of two, with room for what comes.
     pub const COLUMNS: u32 = 16;
 
+    /// What a Service's `opened` counts besides `Selected`.
+    pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
+
     /// Every reason in the order of its number.
     pub const ALL: [Self; 11] = [
         Self::Selected,

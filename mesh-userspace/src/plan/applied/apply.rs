@@ -48,12 +48,9 @@ impl Applied {
                 }
             }),
             MapOp::OpenPort { id, account, algorithm, affinity_timeout, dialled } => {
-                self.service_ids.take(id.0);
-                self.entries.insert(id, account);
-                let range = SlotRange::default();
-                let (frontends, slots) = (Vec::new(), Vec::new());
+                let (frontends, range, slots) = (Vec::new(), SlotRange::default(), Vec::new());
                 let port = AppliedPort { id, dialled, frontends, algorithm, affinity_timeout, range, slots };
-                self.change(account, |account| account.ports.push(port));
+                self.open(account, port);
             }
             MapOp::SetAlgorithm { id, algorithm, .. } => self.change_port(id, |port| port.algorithm = algorithm),
             MapOp::SetAffinityTimeout { id, timeout } => {
@@ -139,6 +136,12 @@ impl Applied {
         } else {
             self.empty.remove(&id);
         }
+    }
+
+    fn open(&mut self, account: ServiceId, port: AppliedPort) {
+        self.service_ids.take(port.id.0);
+        self.entries.insert(port.id, account);
+        self.change(account, |account| account.ports.push(port));
     }
 
     fn publish(&mut self, id: ServiceId, range: SlotRange, backends: Vec<BackendId>) {
