@@ -74,7 +74,7 @@ impl Cluster {
         cluster.wait_nodes()?;
         cluster.apply(COREDNS)?;
         if let Some(mesh) = &options.mesh {
-            mesh.install(&cluster)?;
+            mesh.install(&cluster, !options.kube_proxy)?;
         }
         if options.kube_proxy || options.mesh.is_some() {
             cluster.wait_rollout("kube-system", "deployment/coredns")?;
