@@ -40,9 +40,10 @@ impl Switch {
             netns.path().display()
         ))?;
         let [v4, v6] = machine(number);
+        // The link-local address that the kernel makes is what it asks for neighbours from when it forwards.
         let mut lines = format!(
             "link set lo up\n\
-             link set eth0 addrgenmode none up\n\
+             link set eth0 up\n\
              addr add {v4}/24 dev eth0\n\
              addr add {v6}/64 dev eth0 nodad\n"
         );

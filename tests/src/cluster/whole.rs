@@ -17,7 +17,7 @@ use crate::programs;
 use crate::wait::wait_for_within;
 use crate::world::{Cgroup, Home, Process};
 use anyhow::{Context, Result, bail, ensure};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -190,7 +190,7 @@ impl Cluster {
 
     fn ensure_running(&self) -> Result<()> {
         self.control_plane.ensure_running()?;
-        let mut processes = self.first_processes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut processes = self.first_processes.lock().unwrap_or_else(PoisonError::into_inner);
         for (process, node) in processes.iter_mut().zip(&self.nodes) {
             if process.ended().is_some() {
                 bail!("{} has ended; it said:\n{}", node.name(), process.log());
@@ -261,6 +261,9 @@ impl Drop for Cluster {
         }
         if let Err(error) = self.home.demolish() {
             eprintln!("could not remove the cluster {}: {error:#}", self.name());
+        }
+        for process in self.first_processes.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            process.kill();
         }
     }
 }

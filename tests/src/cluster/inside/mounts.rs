@@ -31,6 +31,7 @@ pub fn furnish(settings: &Settings) -> Result<()> {
     for (kind, place) in [("sysfs", "/sys"), ("cgroup2", "/sys/fs/cgroup"), ("bpf", "/sys/fs/bpf")] {
         fresh(kind, Path::new(place))?;
     }
+    forget_others()?;
     run(settings)?;
     for name in COPIED {
         overlay(name, &settings.folder)?;
@@ -48,6 +49,18 @@ pub fn furnish(settings: &Settings) -> Result<()> {
     }
     // Volumes of pods are mounted by the kubelet, and seen by containerd and in pods that ask for that.
     spread(root, MsFlags::MS_SHARED)
+}
+
+/// What is mounted below /run are the network namespaces of other clusters and worlds, among others: they would live as long
+/// as this node.
+fn forget_others() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read the node's mounts")?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    // What was mounted last is in the way of what was mounted before.
+    for point in points.filter(|point| point.starts_with("/run/")).collect::<Vec<_>>().into_iter().rev() {
+        umount2(point, MntFlags::MNT_DETACH).with_context(|| format!("unmount {point}"))?;
+    }
+    Ok(())
 }
 
 /// An empty /run but for the cluster's own folder, at the path that it has outside.
