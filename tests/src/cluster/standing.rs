@@ -16,7 +16,7 @@ pub struct Standing {
 impl Standing {
     /// All of them, whoever works with them, by the beginning of their names.
     pub fn all(prefix: &str) -> Vec<Self> {
-        Home::all(prefix).into_iter().filter(|home| home.is_kept()).map(|home| Self { home }).collect()
+        Home::all(prefix).into_iter().filter(Home::is_kept).map(|home| Self { home }).collect()
     }
 
     /// The only one.

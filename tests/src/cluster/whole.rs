@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long nodes and pods may take: eleven seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The cluster's DNS; an administrator would install it.
 const COREDNS: &str = include_str!("coredns.yaml");

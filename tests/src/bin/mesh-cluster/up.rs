@@ -13,13 +13,13 @@ pub struct Arguments {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..100))]
     nodes: u8,
     /// Who serves Services.
-    #[arg(long, value_enum, default_value_t = Proxy::KubeProxy)]
-    proxy: Proxy,
+    #[arg(long, value_enum, default_value_t = Serving::KubeProxy)]
+    proxy: Serving,
 }
 
 /// Who serves Services.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Proxy {
+enum Serving {
     /// kube-proxy, in its nftables mode.
     KubeProxy,
     /// mesh in kube-proxy's place, as its DaemonSet.
@@ -38,10 +38,10 @@ impl Arguments {
         let started = Instant::now();
         let options = Options {
             nodes: self.nodes,
-            kube_proxy: matches!(self.proxy, Proxy::KubeProxy | Proxy::Both),
+            kube_proxy: matches!(self.proxy, Serving::KubeProxy | Serving::Both),
             mesh: match self.proxy {
-                Proxy::Mesh | Proxy::Both => Some(Mesh::of_this_workspace()?),
-                Proxy::KubeProxy | Proxy::None => None,
+                Serving::Mesh | Serving::Both => Some(Mesh::of_this_workspace()?),
+                Serving::KubeProxy | Serving::None => None,
             },
         };
         println!("starting a control plane and {} nodes", self.nodes);

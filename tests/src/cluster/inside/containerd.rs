@@ -51,7 +51,7 @@ pub fn unit(settings: &Settings) -> Result<Unit> {
 
 /// Waits until it answers, and gives it the images.
 pub fn import(settings: &Settings, supervisor: &Supervisor) -> Result<()> {
-    wait_for_within(Duration::from_secs(60), "containerd", || supervisor.run("ctr", &["version".into()]))?;
+    wait_for_within(Duration::from_mins(1), "containerd", || supervisor.run("ctr", &["version".into()]))?;
     for image in &settings.images {
         let words = ["--namespace", "k8s.io", "images", "import", "--snapshotter", "overlayfs"];
         let mut arguments: Vec<OsString> = words.into_iter().map(Into::into).collect();

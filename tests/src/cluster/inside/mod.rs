@@ -29,7 +29,7 @@ pub const SETTINGS: &str = "settings.json";
 pub const FIRST_PROCESS: &str = "init.pid";
 
 /// How long the API server may take: it starts at the same time.
-const API: Duration = Duration::from_secs(120);
+const API: Duration = Duration::from_mins(2);
 
 /// Makes the node's namespaces around the present network namespace and cgroup, runs its first process in them, and ends
 /// when that ends. Killing this process kills the node.
