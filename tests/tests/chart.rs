@@ -166,6 +166,7 @@ fn the_account_may_do_what_the_agent_does_and_nothing_else() -> Result<()> {
     }
     for line in [
         "get secrets -n mesh-system",
+        "get services -A",
         "list pods -A",
         "get configmaps -n kube-system",
         "patch services -A",
