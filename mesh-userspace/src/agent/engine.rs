@@ -11,7 +11,10 @@ use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded};
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
-use crate::reconcile::{Audit, GraceTicket, Reconciler, State};
+use crate::model::{Finding, Severity};
+use crate::plan::Subject;
+use crate::reconcile::{Audit, GraceTicket, Problem, Reconciler, State};
+use crate::report::Report;
 use crate::source::Change;
 use crate::state::ClusterState;
 use anyhow::Context;
@@ -22,7 +25,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
 const RECENT: usize = 1024;
@@ -61,11 +64,18 @@ pub struct Engine {
     listed: bool,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
+    reports: watch::Sender<Option<Arc<Report>>>,
 }
 
 impl Engine {
     /// Takes over the maps, whatever is in them. Nothing is attached or written yet.
-    pub fn new(config: &AgentConfig, source: &str, cgroup: Cgroup, loaded: Loaded) -> anyhow::Result<Self> {
+    pub fn new(
+        config: &AgentConfig,
+        source: &str,
+        cgroup: Cgroup,
+        loaded: Loaded,
+        reports: watch::Sender<Option<Arc<Report>>>,
+    ) -> anyhow::Result<Self> {
         let maps = KernelMaps::new(descriptors(&loaded)?)?;
         set_sampling(maps.arrays().settings, config.events);
         let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
@@ -98,6 +108,7 @@ impl Engine {
             listed: false,
             recent: VecDeque::new(),
             live: broadcast::channel(RECENT).0,
+            reports,
         })
     }
 
@@ -149,15 +160,26 @@ impl Engine {
         }
     }
 
-    /// Tells the log what is wrong with objects and what did not get into the maps, and what no longer is.
+    /// Tells the log and the cluster what is wrong with objects and what did not get into the maps, and what no longer is.
     pub fn complain(&mut self) {
         let findings = self.state.findings();
-        let refused = self.reconciler.pending().filter(|(_, pending)| matches!(pending.state, State::Failed { .. }));
-        let refused = refused.flat_map(|(subject, pending)| {
-            pending.problems().iter().map(move |problem| format!("{subject}: {problem}; {}", problem.action()))
-        });
-        let now = findings.iter().map(ToString::to_string).chain(refused).collect();
-        self.complaints.tell(now);
+        let failed = self.reconciler.pending().filter(|(_, pending)| matches!(pending.state, State::Failed { .. }));
+        let problems = failed.flat_map(|(subject, pending)| pending.problems().iter().map(move |why| (subject, why)));
+        let problems: Vec<(&Subject, &Problem)> = problems.collect();
+        let refused = problems.iter().map(|(subject, why)| format!("{subject}: {why}; {}", why.action()));
+        self.complaints.tell(findings.iter().map(ToString::to_string).chain(refused).collect());
+        if self.listed && !self.reports.is_closed() {
+            let refused = problems.into_iter().filter_map(|(subject, why)| no_room(subject, why));
+            let of_the_server = findings.into_iter().filter(|finding| finding.origin.is_none());
+            let findings = of_the_server.chain(refused).collect();
+            let report = Some(Arc::new(Report { policies: self.state.policy_generations(), findings }));
+            self.reports.send_if_modified(|left| {
+                *left != report && {
+                    *left = report;
+                    true
+                }
+            });
+        }
     }
 
     /// Whether the programs are to be put in force now: the maps say what the manifests say.
@@ -265,6 +287,19 @@ impl Engine {
     pub fn feed(&self) -> EventFeed {
         EventFeed { recent: self.recent.iter().cloned().collect(), live: self.live.subscribe() }
     }
+}
+
+/// What there is no room for, said of the Service.
+fn no_room(subject: &Subject, problem: &Problem) -> Option<Finding> {
+    let (Subject::Service(service), Problem::Refused(why)) = (subject, problem) else { return None };
+    Some(Finding {
+        severity: Severity::Refused,
+        origin: None,
+        object: Some(service.object()),
+        field: Arc::default(),
+        message: why.to_string().into(),
+        action: problem.action().into(),
+    })
 }
 
 /// Gives back to the system what reading the first full list took and nothing keeps.

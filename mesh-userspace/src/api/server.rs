@@ -81,6 +81,8 @@ fn router(owner: Queries) -> Router {
         .route("/v1/tables", get(async |State(owner): State<Queries>| json(ask(&owner, Query::Tables).await)))
         .route("/v1/services", get(services))
         .route("/v1/services/{namespace}/{name}", get(service))
+        .route("/v1/policies", get(policies))
+        .route("/v1/policies/{namespace}/{name}", get(policy))
         .route("/v1/backends", get(backends))
         .route("/v1/connections", get(connections))
         .route("/v1/explain", get(explain))
@@ -139,6 +141,23 @@ impl From<ScopeParameters> for Scope {
 
 async fn services(State(owner): State<Queries>, Parameters(scope): Parameters<ScopeParameters>) -> impl IntoResponse {
     json(ask(&owner, |reply| Query::Services(scope.into(), reply)).await)
+}
+
+async fn policies(State(owner): State<Queries>, Parameters(scope): Parameters<ScopeParameters>) -> impl IntoResponse {
+    json(ask(&owner, |reply| Query::Policies(scope.into(), reply)).await)
+}
+
+async fn policy(
+    State(owner): State<Queries>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Response, Unavailable> {
+    let wanted = (namespace.clone(), name.clone());
+    let found = ask(&owner, |reply| Query::Policy(wanted.0, wanted.1, reply)).await?;
+    if found.is_empty() {
+        let message = format!("the agent knows no policy {namespace}/{name}");
+        return Ok(refusal(StatusCode::NOT_FOUND, message, "list what it knows: mesh policy list -A"));
+    }
+    Ok(Json(found).into_response())
 }
 
 async fn backends(State(owner): State<Queries>, Parameters(scope): Parameters<ScopeParameters>) -> impl IntoResponse {

@@ -214,7 +214,8 @@ fn rule(rule: &Rule) -> String {
     if !rule.traffic_distribution.is_empty() {
         let _ = write!(text, " (trafficDistribution: {})", rule.traffic_distribution);
     }
-    let policy = rule.policy.as_ref().map(|policy| format!(" (TrafficPolicy {policy})")).unwrap_or_default();
+    let kind = rule.policy_kind.as_deref().unwrap_or("TrafficPolicy");
+    let policy = rule.policy.as_ref().map(|policy| format!(" ({kind} {policy})")).unwrap_or_default();
     let _ = match (rule.max_connections, rule.max_connections_per_backend) {
         (None, None) => write!(text, "; no limit{policy}, {} open", rule.active),
         (Some(most), None) => write!(text, "; {} of {most} connections open{policy}", rule.active),

@@ -172,7 +172,8 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     );
     field("Algorithm", service.algorithm.clone());
     field("Affinity", affinity(service));
-    field("Policy", service.policy.clone().unwrap_or_default());
+    let kind = service.policy_kind.as_deref().unwrap_or("TrafficPolicy");
+    field("Policy", service.policy.as_ref().map(|policy| format!("{kind} {policy}")).unwrap_or_default());
     field(
         "Limits",
         match (service.max_connections, service.max_connections_per_backend) {

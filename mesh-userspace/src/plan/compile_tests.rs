@@ -1,7 +1,9 @@
 //! What a Service and its slices become.
 
 use super::*;
-use crate::model::{Drain, EndpointPort, InternalTrafficPolicy, Limits, ServiceKey, TrafficDistribution};
+use crate::model::{
+    Drain, EndpointPort, InternalTrafficPolicy, Kind, Limits, PortPolicy, ServiceKey, TrafficDistribution,
+};
 use mesh_common::address::Protocol;
 use mesh_common::select::Algorithm;
 use proptest::prelude::*;
@@ -155,17 +157,29 @@ fn a_policy_sets_limits_and_algorithm() {
     let mut service = service(&[("", Tcp, 80)]);
     service.drain = Drain::End;
     let policy = Policy {
-        namespace: "shop".into(),
-        name: "p".into(),
-        targets: vec![],
-        limits: Limits { max_connections: Some(10), max_connections_per_backend: None },
+        limits: Limits { max_connections: Some(10), ..Limits::default() },
         algorithm: Some(Algorithm::RoundRobin),
-        created: "".into(),
+        ..Policy::asking_nothing(Kind::TrafficPolicy, "shop", "p")
     };
     let addresses = ips(&["10.96.0.1"]);
     let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
     assert_eq!((desired.max_connections, desired.max_connections_per_backend), (10, UNLIMITED));
     assert_eq!((desired.ports[0].algorithm, desired.ports[0].end_gone), (Algorithm::RoundRobin, true));
+}
+
+#[test]
+fn a_port_that_a_policy_lists_has_what_is_said_there_and_no_more() {
+    let service = service(&[("a", Tcp, 80), ("b", Tcp, 81), ("c", Tcp, 82)]);
+    let random = PortPolicy { algorithm: Some(Algorithm::Random) };
+    let policy = Policy {
+        algorithm: Some(Algorithm::RoundRobin),
+        ports: [(80, random), (81, PortPolicy::default())].into(),
+        ..Policy::asking_nothing(Kind::DestinationRule, "shop", "p")
+    };
+    let addresses = ips(&["10.96.0.1"]);
+    let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
+    let algorithms: Vec<_> = desired.ports.iter().map(|port| port.algorithm).collect();
+    assert_eq!(algorithms, [Algorithm::Random, Algorithm::default(), Algorithm::RoundRobin]);
 }
 
 fn any_slices() -> impl Strategy<Value = Vec<EndpointSlice>> {

@@ -23,8 +23,10 @@ pub struct ClusterState {
     pub(super) entries: HashMap<ServiceKey, Entry>,
     /// The Service of each slice, by the slice's own namespace and name.
     pub(super) slices: HashMap<ServiceKey, ServiceKey>,
-    /// Policies by their own namespace and name.
-    pub(super) policies: BTreeMap<ServiceKey, KnownPolicy>,
+    /// Policies of both kinds.
+    pub(super) policies: BTreeMap<ObjectRef, KnownPolicy>,
+    /// Those of them that name Services by a pattern.
+    pub(super) wildcards: BTreeSet<ObjectRef>,
     pub(super) addresses: Addresses,
     /// What the sources found wrong, by what it is about.
     pub(super) reported: BTreeMap<Subject, Vec<Finding>>,
@@ -46,6 +48,7 @@ impl ClusterState {
             entries: HashMap::new(),
             slices: HashMap::new(),
             policies: BTreeMap::new(),
+            wildcards: BTreeSet::new(),
             addresses: Addresses::default(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
@@ -62,7 +65,7 @@ impl ClusterState {
             Change::Upsert { object: Object::Service(service), origin } => self.put_service(service, origin),
             Change::Upsert { object: Object::EndpointSlice(slice), .. } => self.put_slice(slice),
             Change::Upsert { object: Object::Node(node), .. } => self.put_node(&node),
-            Change::Upsert { object: Object::TrafficPolicy(policy), origin } => self.put_policy(policy, origin),
+            Change::Upsert { object: Object::Policy(policy), origin } => self.put_policy(policy, origin),
             Change::Remove(object) => self.remove(&object),
             Change::Findings { subject, findings } if findings.is_empty() => drop(self.reported.remove(&subject)),
             Change::Findings { subject, findings } => drop(self.reported.insert(subject, findings)),
@@ -180,7 +183,7 @@ impl ClusterState {
                 self.set_zone(Arc::default());
             }
             Kind::Node => {}
-            Kind::TrafficPolicy => self.take_policy(&own),
+            Kind::TrafficPolicy | Kind::DestinationRule => self.take_policy(object),
         }
     }
 

@@ -11,4 +11,4 @@ mod services;
 mod view;
 
 pub use cluster::ClusterState;
-pub use view::{PolicyInForce, ServiceDetail};
+pub use view::{PolicyInForce, PolicyView, ServiceDetail};

@@ -18,6 +18,7 @@ impl ClusterState {
                 entry.service = Some(KnownService { object: service, origin, waiting: None, claims: Vec::new() });
                 self.dirty.insert(key.clone());
                 self.claim(&key);
+                self.attach_wildcards(&key);
             }
             Some(known) if *known.latest().0 == service => match &mut known.waiting {
                 Some(waiting) => waiting.1 = origin,
@@ -38,6 +39,7 @@ impl ClusterState {
             let touched = self.addresses.release(ip, key);
             self.owners_changed(touched);
         }
+        self.detach_wildcards(key);
         self.drop_if_empty(key);
     }
 

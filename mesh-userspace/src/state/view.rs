@@ -1,7 +1,8 @@
 //! What the command line shows of a Service.
 
 use super::ClusterState;
-use crate::model::{EndpointSlice, Kind, Origin, Policy, Service, ServiceKey};
+use super::policies::KnownPolicy;
+use crate::model::{EndpointSlice, Kind, ObjectRef, Origin, Policy, Service, ServiceKey};
 use crate::plan::compile::{self, PortView};
 use std::net::IpAddr;
 
@@ -27,14 +28,42 @@ pub struct PolicyInForce<'a> {
     pub origin: Option<&'a Origin>,
 }
 
+/// A policy, wherever it is in force.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyView<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Where it was read.
+    pub origin: Option<&'a Origin>,
+    /// The Services that it is attached to.
+    pub attached: &'a [ServiceKey],
+}
+
 impl ClusterState {
+    /// Every policy, by kind, namespace and name.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyView<'_>> {
+        self.policies.values().map(KnownPolicy::view)
+    }
+
+    /// A policy, if it means something.
+    pub fn policy(&self, own: &ObjectRef) -> Option<PolicyView<'_>> {
+        self.policies.get(own).map(KnownPolicy::view)
+    }
+
+    /// The policy that a Service follows, if there is the Service.
+    pub fn service_policy(&self, key: &ServiceKey) -> Option<&ObjectRef> {
+        self.entries.get(key).filter(|entry| entry.service.is_some())?.policy()
+    }
+
     /// How many objects of each kind are known.
-    pub fn objects(&self) -> [(Kind, usize); 3] {
+    pub fn objects(&self) -> [(Kind, usize); 4] {
         let services = self.entries.values().filter(|entry| entry.service.is_some()).count();
+        let policies = |kind| self.policies.keys().filter(|own| own.kind == kind).count();
         [
+            (Kind::DestinationRule, policies(Kind::DestinationRule)),
             (Kind::EndpointSlice, self.slices.len()),
             (Kind::Service, services),
-            (Kind::TrafficPolicy, self.policies.len()),
+            (Kind::TrafficPolicy, policies(Kind::TrafficPolicy)),
         ]
     }
 

@@ -5,9 +5,9 @@ use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
     Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service,
-    ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status,
-    Synchronisation, Waiting, WaitingState,
+    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, Policy, PolicyDetail, PortPolicy, PortTable,
+    Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source,
+    Status, Synchronisation, Waiting, WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -102,6 +102,48 @@ pub fn waiting() -> Waiting {
     }
 }
 
+pub fn policies() -> Vec<PolicyDetail> {
+    let limits = Policy {
+        kind: "TrafficPolicy".into(),
+        namespace: "shop".into(),
+        name: "limits".into(),
+        file: Some("shop.yaml".into()),
+        wildcard: None,
+        services: vec![cart()],
+        in_force: vec![cart()],
+        max_connections: Some(10),
+        max_connections_per_backend: Some(6),
+        algorithm: None,
+        findings: 0,
+    };
+    let rule = Policy {
+        kind: "DestinationRule".into(),
+        name: "turns".into(),
+        file: None,
+        wildcard: Some("*.local".into()),
+        in_force: vec![],
+        max_connections: None,
+        max_connections_per_backend: None,
+        algorithm: Some("RoundRobin".into()),
+        findings: 1,
+        ..limits.clone()
+    };
+    let tls = Finding {
+        severity: "unsupported".into(),
+        file: None,
+        document: None,
+        object: None,
+        field: "spec.trafficPolicy.tls.mode".into(),
+        message: "mesh does not speak TLS".into(),
+        action: "remove it".into(),
+    };
+    let port = PortPolicy { port: 80, algorithm: Some("Random".into()) };
+    vec![
+        PolicyDetail { policy: limits, port_policies: vec![], policy_findings: vec![] },
+        PolicyDetail { policy: rule, port_policies: vec![port], policy_findings: vec![tls] },
+    ]
+}
+
 pub fn services() -> Vec<Service> {
     let cart = Service {
         namespace: "shop".into(),
@@ -119,6 +161,7 @@ pub fn services() -> Vec<Service> {
         algorithm: "Random".into(),
         affinity_timeout_seconds: Some(10_800),
         policy: Some("limits".into()),
+        policy_kind: Some("TrafficPolicy".into()),
     };
     let headless = Service {
         namespace: "data".into(),
@@ -136,6 +179,7 @@ pub fn services() -> Vec<Service> {
         algorithm: "Random".into(),
         affinity_timeout_seconds: None,
         policy: None,
+        policy_kind: None,
     };
     vec![headless, cart]
 }
@@ -260,6 +304,7 @@ pub fn explanation() -> Explanation {
             algorithm: "Random".into(),
             affinity_timeout_seconds: None,
             policy: Some("limits".into()),
+            policy_kind: Some("TrafficPolicy".into()),
             scope: "same-zone".into(),
             internal_traffic_policy: "Cluster".into(),
             traffic_distribution: "PreferSameZone".into(),

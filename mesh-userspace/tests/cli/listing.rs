@@ -27,7 +27,7 @@ fn one_service_is_described() {
     Ports:             http 80/TCP,dns 53/UDP
     Algorithm:         Random
     Affinity:          ClientIP (10800s)
-    Policy:            limits
+    Policy:            TrafficPolicy limits
     Limits:            10 connections, 6 to each backend
     Internal traffic:  Cluster
     Distribution:      PreferSameZone
@@ -41,6 +41,32 @@ fn one_service_is_described() {
     Findings:
       rejected shop/cart.yaml (document 2): Service shop/cart: spec.ports[0].port: 70000 is no port; use 1 to 65535
     ");
+}
+
+#[test]
+fn policies_are_listed_and_described() {
+    let agent = Agent::new();
+    assert_snapshot!(stdout(&agent.mesh("policy list -o wide")), @r"
+    NAMESPACE   NAME     KIND              IN-FORCE   LIMIT   PER-BACKEND   ALGORITHM    FINDINGS   SERVICES            FILE
+    shop        limits   TrafficPolicy     1/1        10      6             -            0          shop/cart           shop.yaml
+    shop        turns    DestinationRule   0/1        none    none          RoundRobin   1          *.local,shop/cart   -
+    ");
+    assert_snapshot!(stdout(&agent.mesh("policy show shop/turns")), @r"
+    Name:        turns
+    Namespace:   shop
+    Kind:        DestinationRule
+    Hosts:       *.local
+    Services:    shop/cart
+    In force:    <none>
+    Limit:       none
+    Per backend: none
+    Algorithm:   RoundRobin
+    Port 80:     Random
+
+    SEVERITY      FIELD                         WHAT                      DO
+    unsupported   spec.trafficPolicy.tls.mode   mesh does not speak TLS   remove it
+    ");
+    assert_eq!(agent.mesh("policy show shop/none").status.code(), Some(4));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What would become of a connection, by the same verdicts, limits and picks that decide over a real one.
 
 use super::backends::Judged;
-use super::services::{affinity_seconds, internal_traffic_policy, port, traffic_distribution};
+use super::services::{affinity_seconds, internal_traffic_policy, policy_name, port, traffic_distribution};
 use super::{Facts, likelihood, limit, name};
 use crate::api::query::{ExplainQuery, ExplainTarget};
 use crate::api::types::{BackendState, Candidate, Explanation, Failure, Outcome, Rule, ServiceState};
@@ -140,11 +140,12 @@ impl<M: Maps> Facts<'_, M> {
         };
         let counts = self.reconciler.service_counts(&detail.service.key);
         let policy = detail.policy.map(|policy| policy.policy);
-        let algorithm = policy.and_then(|policy| policy.algorithm).unwrap_or_default();
+        let algorithm = policy.and_then(|policy| policy.algorithm_of(dialled.port)).unwrap_or_default();
         let rule = Rule {
             algorithm: algorithm.name().to_owned(),
             affinity_timeout_seconds: affinity_seconds(detail.service),
-            policy: policy.map(|policy| policy.name.to_string()),
+            policy: policy.map(|policy| policy_name(policy, &detail.service.key)),
+            policy_kind: policy.map(|policy| policy.kind.to_string()),
             scope: view.scope.name().to_owned(),
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
             traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),

@@ -22,16 +22,15 @@ impl<M: Maps> Facts<'_, M> {
         let detail = self.state.service(key)?;
         let counts = self.reconciler.service_counts(key);
         let wanted = name(key);
-        let policy = detail.policy.map(|policy| policy.policy.name.to_string());
+        let policy = detail.policy.map(|policy| policy.policy.object());
         let is_about = |finding: &&model::Finding| {
-            finding.object.as_ref().is_some_and(|object| {
-                object.namespace == key.namespace
-                    && match object.kind {
-                        Kind::Service => object.name == key.name,
-                        Kind::TrafficPolicy => policy.as_deref() == Some(&*object.name),
-                        Kind::EndpointSlice => self.slice_names(key).any(|slice| slice == *object.name),
-                        Kind::Node => false,
-                    }
+            finding.object.as_ref().is_some_and(|object| match object.kind {
+                Kind::Service => *object == key.object(),
+                Kind::TrafficPolicy | Kind::DestinationRule => policy.as_ref() == Some(object),
+                Kind::EndpointSlice => {
+                    object.namespace == key.namespace && self.slice_names(key).any(|slice| slice == *object.name)
+                }
+                Kind::Node => false,
             })
         };
         Some(ServiceDetail {
@@ -74,7 +73,8 @@ impl<M: Maps> Facts<'_, M> {
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
             affinity_timeout_seconds: affinity_seconds(service),
-            policy: policy.map(|policy| policy.name.to_string()),
+            policy: policy.map(|policy| policy_name(policy, &service.key)),
+            policy_kind: policy.map(|policy| policy.kind.to_string()),
         }
     }
 
@@ -129,6 +129,15 @@ pub(super) fn port(port: &model::ServicePort) -> ServicePort {
 }
 
 /// As Kubernetes spells it.
+/// A policy's name, as seen from a Service.
+pub(super) fn policy_name(policy: &model::Policy, service: &ServiceKey) -> String {
+    if policy.namespace == service.namespace {
+        policy.name.to_string()
+    } else {
+        format!("{}/{}", policy.namespace, policy.name)
+    }
+}
+
 pub(super) const fn internal_traffic_policy(policy: InternalTrafficPolicy) -> &'static str {
     match policy {
         InternalTrafficPolicy::Cluster => "Cluster",

@@ -55,8 +55,10 @@ pub struct Service {
     pub algorithm: String,
     /// `sessionAffinity: ClientIP`: how many seconds a client may stay away and keep its backend; absent for no affinity.
     pub affinity_timeout_seconds: Option<u64>,
-    /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.
+    /// The policy in force, with its namespace where that is not the Service's; absent for none.
     pub policy: Option<String>,
+    /// Its kind: `TrafficPolicy` or `DestinationRule`; absent for none.
+    pub policy_kind: Option<String>,
 }
 
 impl Service {

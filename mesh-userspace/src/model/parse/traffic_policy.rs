@@ -14,6 +14,7 @@ use mesh_common::select::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Most Services that one policy may be attached to: the API server bounds what its rules may cost.
 const MOST_TARGETS: usize = 64;
@@ -173,7 +174,18 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
         max_connections_per_backend: limits.max_connections_per_backend,
     };
     let created = metadata::created(&object.metadata);
-    report.finish(Policy { namespace, name, targets, limits, algorithm, created })
+    report.finish(Policy {
+        kind: Kind::TrafficPolicy,
+        namespace,
+        name,
+        targets,
+        wildcard: None,
+        limits,
+        algorithm,
+        ports: BTreeMap::new(),
+        created,
+        generation: object.metadata.generation,
+    })
 }
 
 /// The first object in which nothing is asked for, if any; the API server refuses the same ([`crate::crd`]).
