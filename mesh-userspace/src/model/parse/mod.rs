@@ -9,6 +9,7 @@
 
 mod address;
 mod endpoint_slice;
+mod external;
 mod metadata;
 mod names;
 mod node;
