@@ -90,7 +90,7 @@ impl Engine {
         Ok(Self {
             config: config.clone(),
             source: source.to_owned(),
-            state: ClusterState::new(config.node_name.as_str(), 1),
+            state: ClusterState::new(config.node_name.as_str(), 1).with_external_ips(config.external_ips),
             reconciler,
             since: Timestamp::now(),
             progress: Progress::default(),

@@ -99,6 +99,7 @@ impl Listed for Service {
         Column::new("LIMIT"),
         Column::new("REFUSED"),
         Column::new("STATE"),
+        Column::wide("EXTERNAL-IP"),
         Column::wide("OPENED"),
         Column::wide("PER-BACKEND"),
         Column::wide("ALGORITHM"),
@@ -123,6 +124,7 @@ impl Listed for Service {
             words::limit(self.max_connections).into(),
             Cell::toned(self.refused, if self.refused > 0 { Tone::Warning } else { Tone::Plain }),
             Cell::toned(self.state.name(), tone(self.state)),
+            words::list(&self.external_ips).into(),
             self.opened.into(),
             words::limit(self.max_connections_per_backend).into(),
             (&self.algorithm).into(),
@@ -163,6 +165,7 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     let state = tone(service.state).paint(service.state.name());
     field("State", if service.message.is_empty() { state } else { format!("{state}: {}", service.message) });
     field("Addresses", words::list(&service.cluster_ips));
+    field("External", words::list(&service.external_ips));
     field(
         "Ports",
         words::list(service.ports.iter().map(|port| match port.name.as_str() {

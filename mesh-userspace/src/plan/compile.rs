@@ -2,7 +2,7 @@
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
 use super::{BackendKey, DesiredPort, DesiredService};
-use crate::model::{Endpoint, EndpointSlice, Policy, Service, ServicePort};
+use crate::model::{Endpoint, EndpointSlice, InternalTrafficPolicy, Policy, Service, ServicePort};
 use mesh_common::address::{Address, Port};
 use mesh_common::tables::{FrontendKey, UNLIMITED};
 use std::collections::HashMap;
@@ -15,19 +15,26 @@ pub struct ServiceView<'a> {
     pub service: &'a Service,
     /// Those of its addresses that are its own: no older Service has them.
     pub addresses: &'a [IpAddr],
+    /// What clients dial besides these: at addresses of load balancers, at external IPs.
+    pub externals: &'a [FrontendKey],
     /// Its endpoint slices.
     pub slices: &'a [EndpointSlice],
     /// The policy in force.
     pub policy: Option<&'a Policy>,
 }
 
-/// One port of one family with every endpoint that could serve it.
+/// One port of one family with every endpoint that could serve it. A port whose outer addresses are served by another
+/// rule than its ClusterIP comes twice.
 #[derive(Clone, Debug)]
 pub struct PortView<'a> {
     /// The Service's port.
     pub port: &'a ServicePort,
     /// Whether this is the IPv6 half.
     pub v6: bool,
+    /// What clients dial.
+    pub frontends: Vec<FrontendKey>,
+    /// Whether the ClusterIP is among that.
+    pub internal: bool,
     /// By what rule the endpoints are narrowed down.
     pub scope: Scope,
     /// Every endpoint, in the order of the slices.
@@ -62,10 +69,40 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
 /// Each port of each family that the Service has an address of, with its endpoints judged.
 pub fn ports<'a>(view: ServiceView<'a>, here: Here<'a>) -> impl Iterator<Item = PortView<'a>> {
     let families = [false, true].into_iter().filter(move |&v6| view.addresses.iter().any(|ip| ip.is_ipv6() == v6));
-    families.flat_map(move |v6| view.service.ports.iter().map(move |port| judge(view, port, v6, here)))
+    families.flat_map(move |v6| {
+        view.service.ports.iter().flat_map(move |port| {
+            let policy = view.service.internal_traffic_policy;
+            let (inner, outer) = (frontends(view, port, v6), externals(view, port, v6));
+            // internalTrafficPolicy is about the ClusterIP. By its other addresses clients in the cluster reach all endpoints,
+            // whatever externalTrafficPolicy says (SEMANTICS 5).
+            let apart = policy == InternalTrafficPolicy::Local && !outer.is_empty();
+            let cluster = apart.then(|| judge(view, port, v6, (outer.clone(), InternalTrafficPolicy::Cluster), here));
+            let inner = if apart { inner } else { [inner, outer].concat() };
+            let first = PortView { internal: true, ..judge(view, port, v6, (inner, policy), here) };
+            std::iter::once(first).chain(cluster)
+        })
+    })
 }
 
-fn judge<'a>(view: ServiceView<'a>, port: &'a ServicePort, v6: bool, here: Here<'_>) -> PortView<'a> {
+fn frontends(view: ServiceView<'_>, port: &ServicePort, v6: bool) -> Vec<FrontendKey> {
+    let addresses = view.addresses.iter().filter(|ip| ip.is_ipv6() == v6);
+    addresses.map(|&ip| FrontendKey::new(ip.into(), Port::from_host(port.port), port.protocol)).collect()
+}
+
+fn externals(view: ServiceView<'_>, port: &ServicePort, v6: bool) -> Vec<FrontendKey> {
+    let is_of = |key: &&FrontendKey| {
+        key.address.is_v4() != v6 && key.port.host() == port.port && key.protocol() == port.protocol
+    };
+    view.externals.iter().filter(is_of).copied().collect()
+}
+
+fn judge<'a>(
+    view: ServiceView<'a>,
+    port: &'a ServicePort,
+    v6: bool,
+    (frontends, policy): (Vec<FrontendKey>, InternalTrafficPolicy),
+    here: Here<'_>,
+) -> PortView<'a> {
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
     for slice in view.slices.iter().filter(|slice| slice.v6 == v6) {
         // Each slice has its own target for a named port (SEMANTICS 9).
@@ -84,11 +121,11 @@ fn judge<'a>(view: ServiceView<'a>, port: &'a ServicePort, v6: bool, here: Here<
     }
     let unique = unique(&candidates, here);
     let endpoints: Vec<&Endpoint> = unique.iter().map(|&position| candidates[position].endpoint).collect();
-    let scope = eligible::scope(endpoints.iter().copied(), view.service.internal_traffic_policy, here);
+    let scope = eligible::scope(endpoints.iter().copied(), policy, here);
     for (position, verdict) in unique.into_iter().zip(eligible::verdicts(&endpoints, scope, here)) {
         candidates[position].verdict = verdict;
     }
-    PortView { port, v6, scope, candidates }
+    PortView { port, v6, frontends, internal: false, scope, candidates }
 }
 
 /// One position for each backend. While an endpoint moves from one slice to another both list it, and one of them is
@@ -111,8 +148,6 @@ fn unique(candidates: &[Candidate<'_>], here: Here<'_>) -> Vec<usize> {
 }
 
 fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
-    let number = Port::from_host(port.port.port);
-    let addresses = view.addresses.iter().filter(|ip| ip.is_ipv6() == port.v6);
     let backends = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
         let chosen = port.candidates.iter().filter(|candidate| wanted(candidate));
         let mut backends: Vec<BackendKey> = chosen.map(|candidate| candidate.backend).collect();
@@ -120,7 +155,7 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
         backends
     };
     DesiredPort {
-        frontends: addresses.map(|&ip| FrontendKey::new(ip.into(), number, port.port.protocol)).collect(),
+        frontends: port.frontends.clone(),
         algorithm: view.policy.and_then(|policy| policy.algorithm_of(port.port.port)).unwrap_or_default(),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: backends(&|candidate| candidate.verdict.is_in()),

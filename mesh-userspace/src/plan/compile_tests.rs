@@ -16,6 +16,8 @@ fn service(ports: &[(&str, Protocol, u16)]) -> Service {
     Service {
         key: ServiceKey::new("shop", "cart"),
         cluster_ips: Vec::new(),
+        load_balancer_ips: Vec::new(),
+        external_ips: Vec::new(),
         ports: ports.iter().map(port).collect(),
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,
@@ -51,7 +53,7 @@ fn slice(name: &str, ports: &[(&str, Protocol, u16)], endpoints: Vec<Endpoint>) 
 }
 
 fn view<'a>(service: &'a Service, addresses: &'a [IpAddr], slices: &'a [EndpointSlice]) -> ServiceView<'a> {
-    ServiceView { service, addresses, slices, policy: None }
+    ServiceView { service, addresses, externals: &[], slices, policy: None }
 }
 
 fn ips(texts: &[&str]) -> Vec<IpAddr> {

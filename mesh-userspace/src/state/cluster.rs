@@ -2,12 +2,14 @@
 
 use super::addresses::Addresses;
 use super::entry::Entry;
+use super::externals::Externals;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Service, ServiceKey};
 use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
 use crate::source::{Change, Counts, Subject, Trouble};
+use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::net::IpAddr;
@@ -28,6 +30,7 @@ pub struct ClusterState {
     /// Those of them that name Services by a pattern.
     pub(super) wildcards: BTreeSet<ObjectRef>,
     pub(super) addresses: Addresses,
+    pub(super) externals: Externals,
     /// What the sources found wrong, by what it is about.
     pub(super) reported: BTreeMap<Subject, Vec<Finding>>,
     pub(super) counts: Counts,
@@ -50,6 +53,7 @@ impl ClusterState {
             policies: BTreeMap::new(),
             wildcards: BTreeSet::new(),
             addresses: Addresses::default(),
+            externals: Externals::default(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
             troubles: Vec::new(),
@@ -91,7 +95,8 @@ impl ClusterState {
         let entry = self.entries.get(key)?;
         let service = &entry.service.as_ref()?.object;
         let addresses = self.owned_addresses(service);
-        compile::compile(self.view(entry, service, &addresses), self.here())
+        let externals = self.external_frontends(service);
+        compile::compile(self.view(entry, service, &addresses, &externals), self.here())
     }
 
     /// Where this agent runs.
@@ -119,9 +124,10 @@ impl ClusterState {
         entry: &'a Entry,
         service: &'a Service,
         addresses: &'a [IpAddr],
+        externals: &'a [FrontendKey],
     ) -> ServiceView<'a> {
         let policy = entry.policy().and_then(|key| self.policies.get(key));
-        ServiceView { service, addresses, slices: &entry.slices, policy: policy.map(|known| &known.object) }
+        ServiceView { service, addresses, externals, slices: &entry.slices, policy: policy.map(|known| &known.object) }
     }
 
     pub(super) fn next_seen(&mut self) -> u64 {

@@ -13,6 +13,8 @@ fn service(name: &str, ip: &str) -> Service {
     Service {
         key: ServiceKey::new("shop", name),
         cluster_ips: vec![ip.parse().unwrap()],
+        load_balancer_ips: Vec::new(),
+        external_ips: Vec::new(),
         ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80 }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,

@@ -8,6 +8,7 @@ impl ClusterState {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.reported.values().flatten().cloned().collect();
         self.address_conflicts(&mut findings);
+        self.external_findings(&mut findings);
         self.policy_findings(&mut findings);
         findings
     }

@@ -5,6 +5,7 @@
 mod addresses;
 mod cluster;
 mod entry;
+mod externals;
 mod findings;
 mod policies;
 mod services;

@@ -4,6 +4,7 @@ use super::ClusterState;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Kind, ObjectRef, Origin, Policy, Service, ServiceKey};
 use crate::plan::compile::{self, PortView};
+use mesh_common::tables::FrontendKey;
 use std::net::IpAddr;
 
 /// A Service with its endpoints judged.
@@ -15,6 +16,8 @@ pub struct ServiceDetail<'a> {
     pub origin: Option<&'a Origin>,
     /// Those of its addresses that no older Service has; empty when it is not served.
     pub addresses: Vec<IpAddr>,
+    /// What clients dial besides these: at addresses of load balancers, at external IPs.
+    pub externals: Vec<FrontendKey>,
     /// The policy in force.
     pub policy: Option<PolicyInForce<'a>>,
 }
@@ -97,6 +100,7 @@ impl ClusterState {
             service: &known.object,
             origin: known.origin.as_ref(),
             addresses: self.owned_addresses(&known.object),
+            externals: self.external_frontends(&known.object),
             policy: policy.map(|known| PolicyInForce { policy: &known.object, origin: known.origin.as_ref() }),
         })
     }
@@ -105,6 +109,6 @@ impl ClusterState {
     /// [`Self::service`] gave.
     pub fn ports<'a>(&'a self, detail: &'a ServiceDetail<'a>) -> Vec<PortView<'a>> {
         let Some(entry) = self.entries.get(&detail.service.key) else { return Vec::new() };
-        compile::ports(self.view(entry, detail.service, &detail.addresses), self.here()).collect()
+        compile::ports(self.view(entry, detail.service, &detail.addresses, &detail.externals), self.here()).collect()
     }
 }

@@ -12,8 +12,8 @@ fn services_are_listed_as_kubectl_lists() {
     shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served
     ");
     assert_snapshot!(stdout(&agent.mesh("service list -n shop -o wide")), @r"
-    NAMESPACE   NAME   CLUSTER-IP              PORT(S)         BACKENDS   ACTIVE   LIMIT   REFUSED   STATE    OPENED   PER-BACKEND   ALGORITHM   AFFINITY            POLICY   MESSAGE
-    shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served   1200     6             Random      ClientIP (10800s)   limits   -
+    NAMESPACE   NAME   CLUSTER-IP              PORT(S)         BACKENDS   ACTIVE   LIMIT   REFUSED   STATE    EXTERNAL-IP   OPENED   PER-BACKEND   ALGORITHM   AFFINITY            POLICY   MESSAGE
+    shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served   203.0.113.9   1200     6             Random      ClientIP (10800s)   limits   -
     ");
 }
 
@@ -24,6 +24,7 @@ fn one_service_is_described() {
     Namespace:         shop
     State:             served
     Addresses:         10.96.0.10,fd00:96::a
+    External:          203.0.113.9
     Ports:             http 80/TCP,dns 53/UDP
     Algorithm:         Random
     Affinity:          ClientIP (10800s)

@@ -17,6 +17,8 @@ pub(super) struct Judged<'a> {
     pub port: Option<ServicePort>,
     /// Whether that port is the IPv6 half.
     pub v6: bool,
+    /// Whether it is what the ClusterIP leads to; a port whose outer addresses follow another rule is judged twice.
+    pub internal: bool,
     /// The backend.
     pub key: BackendKey,
     /// Its entry in the maps; `None` when it has none.
@@ -62,7 +64,8 @@ impl<M: Maps> Facts<'_, M> {
         for service in services {
             if let Some(detail) = self.state.service(&service.key) {
                 let service = name(&service.key);
-                backends.extend(self.backends_of(&detail).into_iter().map(|backend| backend.row(&service)));
+                let listed = self.backends_of(&detail).into_iter().filter(|backend| backend.internal);
+                backends.extend(listed.map(|backend| backend.row(&service)));
             }
         }
         backends
@@ -90,6 +93,7 @@ impl<M: Maps> Facts<'_, M> {
                 backends.push(Judged {
                     port: Some(super::services::port(port.port)),
                     v6: port.v6,
+                    internal: port.internal,
                     key: candidate.backend,
                     id: counts.map(|counts| counts.id),
                     endpoint: Some(candidate.endpoint),
@@ -104,6 +108,7 @@ impl<M: Maps> Facts<'_, M> {
         backends.extend(gone.map(|backend| Judged {
             port: None,
             v6: !backend.key.address.is_v4(),
+            internal: true,
             key: backend.key,
             id: Some(backend.id),
             endpoint: None,

@@ -44,7 +44,9 @@ impl<M: Maps> Facts<'_, M> {
             likely: String::new(),
             notes: Vec::new(),
         };
-        match self.state.service_at(dialled.address) {
+        let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
+        let service = self.state.service_at(dialled.address).or_else(|| self.state.service_at_external(&frontend));
+        match service {
             Some(key) => self.at_a_service(key, dialled, &mut explanation),
             None => self.elsewhere(dialled, &mut explanation),
         }
@@ -134,8 +136,8 @@ impl<M: Maps> Facts<'_, M> {
 
     fn at_a_port(&self, detail: &ServiceDetail<'_>, dialled: Dialled, explanation: &mut Explanation) {
         let v6 = dialled.address.is_ipv6();
-        let is_it = |port: &ServicePort| port.port == dialled.port && port.protocol == dialled.protocol;
-        let Some(view) = self.state.ports(detail).into_iter().find(|view| view.v6 == v6 && is_it(view.port)) else {
+        let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
+        let Some(view) = self.state.ports(detail).into_iter().find(|view| view.frontends.contains(&frontend)) else {
             return;
         };
         let counts = self.reconciler.service_counts(&detail.service.key);
@@ -154,10 +156,12 @@ impl<M: Maps> Facts<'_, M> {
             max_connections_per_backend: counts.as_ref().and_then(|counts| limit(counts.max_connections_per_backend)),
         };
         let wanted = port(view.port);
-        let backends: Vec<_> =
-            self.backends_of(detail).into_iter().filter(|b| b.v6 == v6 && b.port.as_ref() == Some(&wanted)).collect();
+        let backends: Vec<_> = self
+            .backends_of(detail)
+            .into_iter()
+            .filter(|b| b.v6 == v6 && b.internal == view.internal && b.port.as_ref() == Some(&wanted))
+            .collect();
         let full = rule.max_connections.is_some_and(|most| rule.active >= most);
-        let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
         let shares = if full { HashMap::new() } else { self.shares(counts.as_ref(), &frontend) };
         explanation.backends = backends.iter().map(|backend| candidate(backend, &shares)).collect();
 

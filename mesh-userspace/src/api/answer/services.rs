@@ -8,7 +8,9 @@ use crate::model::{self, InternalTrafficPolicy, Kind, ServiceKey, TrafficDistrib
 use crate::reconcile::{ServiceCounts, State};
 use crate::state;
 use mesh_common::reason::Reason;
-use std::collections::BTreeMap;
+use mesh_common::tables::FrontendKey;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 impl<M: Maps> Facts<'_, M> {
     /// Every Service of a scope.
@@ -38,7 +40,12 @@ impl<M: Maps> Facts<'_, M> {
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
             traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),
             reasons: reasons(counts.as_ref()).into_iter().map(|(r, n)| (r.name().to_owned(), n)).collect(),
-            endpoints: self.backends_of(&detail).into_iter().map(|backend| backend.row(&wanted)).collect(),
+            endpoints: self
+                .backends_of(&detail)
+                .into_iter()
+                .filter(|backend| backend.internal)
+                .map(|backend| backend.row(&wanted))
+                .collect(),
             findings: self.state.findings().iter().filter(is_about).map(Into::into).collect(),
         })
     }
@@ -48,7 +55,7 @@ impl<M: Maps> Facts<'_, M> {
         let counts = self.reconciler.service_counts(&service.key);
         let (state, message) = self.state_of(detail);
         let mut backends = BackendCounts::default();
-        for backend in self.backends_of(detail).iter().filter(|backend| backend.port.is_some()) {
+        for backend in self.backends_of(detail).iter().filter(|backend| backend.port.is_some() && backend.internal) {
             backends.listed += 1;
             backends.eligible += u64::from(backend.state == BackendState::Eligible);
         }
@@ -61,6 +68,7 @@ impl<M: Maps> Facts<'_, M> {
             state,
             message,
             cluster_ips: service.cluster_ips.clone(),
+            external_ips: external_ips(&detail.externals),
             ports: service.ports.iter().map(port).collect(),
             backends,
             active: counts.as_ref().map_or(0, |counts| counts.active),
@@ -116,6 +124,12 @@ fn reasons(counts: Option<&ServiceCounts>) -> BTreeMap<Reason, u64> {
     let otherwise: u64 = Reason::OPENED_OTHERWISE.iter().filter_map(|reason| sums.get(reason)).sum();
     sums.insert(Reason::Selected, opened.saturating_sub(otherwise));
     sums
+}
+
+/// The addresses of frontends, each once.
+fn external_ips(frontends: &[FrontendKey]) -> Vec<IpAddr> {
+    let addresses: BTreeSet<IpAddr> = frontends.iter().map(|key| key.address.into()).collect();
+    addresses.into_iter().collect()
 }
 
 /// The affinity timeout as the API gives it.

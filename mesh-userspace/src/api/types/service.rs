@@ -37,6 +37,9 @@ pub struct Service {
     /// Its addresses.
     #[serde(rename = "clusterIPs")]
     pub cluster_ips: Vec<IpAddr>,
+    /// Addresses of load balancers and external IPs at which clients in the cluster are served.
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Vec<IpAddr>,
     /// The ports that clients dial.
     pub ports: Vec<ServicePort>,
     /// Its endpoints, counted over all ports.

@@ -10,6 +10,7 @@
 mod address;
 pub mod destination_rule;
 mod endpoint_slice;
+mod external;
 mod metadata;
 mod names;
 mod node;
