@@ -28,6 +28,7 @@ pub struct Agent {
     pins: PathBuf,
     socket: PathBuf,
     manifests: PathBuf,
+    kubeconfig: Mutex<Option<PathBuf>>,
     log: PathBuf,
     running: Mutex<Option<Process>>,
 }
@@ -41,9 +42,19 @@ impl Agent {
             pins: home.pins(),
             socket: home.path("mesh.sock"),
             manifests: home.path("manifests"),
+            kubeconfig: Mutex::new(None),
             log: home.path("logs").join("agent.log"),
             running: Mutex::new(None),
         }
+    }
+
+    /// From its next start on it follows an API server instead of the manifests.
+    pub fn follow(&self, kubeconfig: impl Into<PathBuf>) {
+        *self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner) = Some(kubeconfig.into());
+    }
+
+    fn kubeconfig(&self) -> Option<PathBuf> {
+        self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts it and waits until it serves what the manifests say.
@@ -67,7 +78,11 @@ impl Agent {
     fn launch(&self, mut command: Command, arguments: &[&str]) -> Result<()> {
         let mut running = self.running();
         ensure!(running.as_mut().is_none_or(|process| process.ended().is_some()), "the agent is running");
-        command.args(["agent", "--node-name", NODE_NAME]).arg("--manifests").arg(&self.manifests);
+        command.args(["agent", "--node-name", NODE_NAME]);
+        match self.kubeconfig() {
+            Some(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
+            None => command.arg("--manifests").arg(&self.manifests),
+        };
         command.arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         command.arg("--socket").arg(&self.socket).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         // SAFETY: setsid is a plain system call.
