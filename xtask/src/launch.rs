@@ -1,6 +1,6 @@
-//! `cargo xtask lab` and `cargo xtask bench`: builds what they run, and becomes it.
+//! `cargo xtask lab`, `bench` and `cluster`: builds what they run, and becomes it.
 
-use crate::{ebpf, process, setup, workspace};
+use crate::{components, ebpf, process, setup, workspace};
 use anyhow::{Context, Result, bail};
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -20,6 +20,9 @@ pub struct Program {
 /// The shop on this machine.
 pub const LAB: Program = Program { binary: "mesh-lab", optimised: false };
 
+/// A real cluster.
+pub const CLUSTER: Program = Program { binary: "mesh-cluster", optimised: false };
+
 /// The measurements.
 pub const BENCH: Program = Program { binary: "mesh-bench", optimised: true };
 
@@ -34,10 +37,14 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
              `sudo -E env \"PATH=$PATH\" cargo xtask ...` with the same arguments"
         );
     }
-    // What only takes away must work in a tree that does not compile.
-    let down = arguments.first().is_some_and(|first| first == "down");
-    if !(down && folder.join(program.binary).exists()) {
-        build(program, help || down)?;
+    // What only takes away, or looks, must work in a tree that does not compile.
+    let first = arguments.first().and_then(|first| first.to_str());
+    let light = first.is_some_and(|first| ["down", "status", "kubectl", "enter"].contains(&first));
+    if !(light && folder.join(program.binary).exists()) {
+        build(program, help || light)?;
+    }
+    if program.binary == CLUSTER.binary && !help && !light {
+        components::prepare()?;
     }
     let mut command = Command::new(folder.join(program.binary));
     command.args(arguments).env("MESH_BIN", folder.join("mesh")).current_dir(caller());

@@ -78,6 +78,16 @@ enum Verb {
     ///
     /// One static binary FROM scratch, as an archive: the same bytes from every folder, for one compiler and one C library.
     Image(image::Options),
+    /// Build, and run a real Kubernetes cluster on this machine: up, down, status, kubectl, enter
+    ///
+    /// Kubernetes' own programs, nodes with kubelet and containerd included, in namespaces of their own. Who serves its
+    /// Services is yours to say: kube-proxy, mesh, both or nobody. `cargo xtask cluster --help` teaches the rest.
+    #[command(disable_help_flag = true)]
+    Cluster {
+        /// Arguments of the cluster
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Build optimised, and measure connections to a Service against connections to the pod
     #[command(disable_help_flag = true)]
     Bench {
@@ -112,6 +122,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Test(options) => return test::run(options),
         Verb::Image(options) => image::run(options)?,
         Verb::Lab { arguments } => match launch::run(launch::LAB, arguments)? {},
+        Verb::Cluster { arguments } => match launch::run(launch::CLUSTER, arguments)? {},
         Verb::Bench { arguments } => match launch::run(launch::BENCH, arguments)? {},
     }
     Ok(ExitCode::SUCCESS)

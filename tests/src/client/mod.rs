@@ -17,7 +17,8 @@ use nix::unistd::Pid;
 use protocol::{Failure, Reply, Request};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::path::PathBuf;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The program `mesh-client` in a pod. What fails in the kernel comes back as [`io::Error`] with the errno that the
@@ -35,9 +36,14 @@ struct Wire {
 impl Client {
     pub(crate) fn start(pod: &Pod) -> Result<Self> {
         let mut command = pod.detached(programs::find("mesh-client")?)?;
-        command.arg("obey").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process =
-            Process::start(&format!("mesh-client in {}", pod.name()), &mut command, pod.next_log("client"))?;
+        command.arg("obey");
+        Self::over(&format!("mesh-client in {}", pod.name()), command, pod.next_log("client"))
+    }
+
+    /// The same program wherever `command` starts it, its input and output passed on.
+    pub(crate) fn over(name: &str, mut command: Command, log: PathBuf) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(name, &mut command, log)?;
         let child = process.child();
         let requests = Some(child.stdin.take().context("the input is a pipe")?);
         let replies = BufReader::new(child.stdout.take().context("the output is a pipe")?);

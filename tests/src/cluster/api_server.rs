@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where it listens, in its place.
-const PORT: u16 = 6443;
+pub(super) const PORT: u16 = 6443;
 
 /// From where it gives addresses to Services.
 pub const SERVICE_RANGES: [&str; 2] = ["10.96.0.0/16", "fd00:10:96::/112"];
@@ -70,7 +70,7 @@ impl ApiServer {
         let mut all = flags(&place, &pki, &tokens);
         all.extend_from_slice(arguments);
         let server = Daemon::new(components.program("kube-apiserver")?, all, &place);
-        let kubectl = Kubectl::new(components.program("kubectl")?, place.clone(), Self::access(&place, &User::ADMIN));
+        let kubectl = Kubectl::of(components.program("kubectl")?, place.clone());
         let api = Self { place, pki, etcd, server, kubectl };
         api.etcd.start()?;
         api.server.start()?;
@@ -133,6 +133,11 @@ impl ApiServer {
     /// The certificate that its own is signed by.
     pub fn authority(&self) -> PathBuf {
         self.pki.authority()
+    }
+
+    /// Its certificates and keys.
+    pub(super) fn pki(&self) -> &Pki {
+        &self.pki
     }
 
     /// Where it runs.

@@ -1,6 +1,8 @@
 //! kubectl, as one user of one cluster.
 
+use super::api_server::ApiServer;
 use super::place::Place;
+use super::users::User;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -17,8 +19,15 @@ pub struct Kubectl {
 }
 
 impl Kubectl {
-    pub(super) fn new(program: PathBuf, place: Place, kubeconfig: PathBuf) -> Self {
+    /// The administrator's, for the API server in this place.
+    pub(super) fn of(program: PathBuf, place: Place) -> Self {
+        let kubeconfig = ApiServer::access(&place, &User::ADMIN);
         Self { program, place, kubeconfig }
+    }
+
+    /// Where it runs.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// `kubectl <arguments>`, not yet run.

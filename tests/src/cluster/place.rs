@@ -1,6 +1,8 @@
 //! Where programs of Kubernetes run: a network namespace, a cgroup, and folders for what they write.
 
-use crate::world::{Cgroup, Netns, command_inside};
+use super::addresses;
+use super::switch::Switch;
+use crate::world::{Cgroup, Home, Netns, command_inside};
 use anyhow::{Context, Result};
 use std::fs;
 use std::net::IpAddr;
@@ -35,7 +37,7 @@ impl Place {
     }
 
     /// What they say.
-    pub(super) fn logs(&self) -> PathBuf {
+    pub fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
 
@@ -48,4 +50,21 @@ impl Place {
     pub(super) fn command(&self, program: &Path) -> Result<Command> {
         command_inside(program, &self.netns, &self.cgroup)
     }
+}
+
+/// The control plane's name among the machines of a cluster.
+pub(super) const CONTROL_PLANE: &str = "control-plane";
+
+/// A machine of a cluster, plugged into its switch; it has the name of its cgroup.
+pub(super) fn machine(home: &Home, switch: &Switch, cgroup: Cgroup, number: u8) -> Result<Place> {
+    let name = cgroup.path().file_name().context("a cgroup has a name")?.to_string_lossy().into_owned();
+    let netns = switch.plug(home, &name, number)?;
+    Place::new(netns, cgroup, home.path(&name), addresses::machine(number))
+}
+
+/// The control plane of a cluster that somebody else has started.
+pub(super) fn control_plane(home: &Home) -> Result<Place> {
+    let netns = Netns::open(home.path("netns").join(CONTROL_PLANE))?;
+    let cgroup = Cgroup::at(home.cgroup()?.join(CONTROL_PLANE));
+    Place::new(netns, cgroup, home.path(CONTROL_PLANE), addresses::machine(addresses::CONTROL_PLANE))
 }

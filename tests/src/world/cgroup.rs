@@ -62,6 +62,8 @@ impl Cgroup {
 
     /// Kills every process here and below, and waits until none is left.
     pub fn kill(&self) -> Result<()> {
+        // All at once, so that nobody is left who starts another again. Kernels before 5.14 do not have it.
+        fs::write(self.path.join("cgroup.kill"), "1").ok();
         for child in self.below() {
             child.kill()?;
         }

@@ -1,0 +1,35 @@
+//! Work on a cluster that is up.
+
+use crate::PREFIX;
+use anyhow::{Context, Result};
+use mesh_tests::cluster::Standing;
+use std::os::unix::process::CommandExt;
+
+/// Becomes kubectl.
+pub fn kubectl(arguments: &[String]) -> Result<()> {
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let error = Standing::only(PREFIX)?.kubectl()?.command(&arguments)?.exec();
+    Err(error).context("run kubectl")
+}
+
+/// Becomes a command on a node.
+pub fn enter(node: &str, command: &[String]) -> Result<()> {
+    let (program, arguments) = command.split_first().context("a command has a program")?;
+    let error = Standing::only(PREFIX)?.node(node)?.command(program)?.args(arguments).exec();
+    Err(error).with_context(|| format!("run {program}"))
+}
+
+/// Says what is up: its nodes, and every pod.
+pub fn status() -> Result<()> {
+    let all = Standing::all(PREFIX);
+    if all.is_empty() {
+        println!("no cluster is up");
+    }
+    for cluster in all {
+        println!("{}", cluster.name());
+        for words in [["get", "nodes", "--output", "wide"].as_slice(), &["get", "pods", "--all-namespaces"]] {
+            println!("{}", cluster.kubectl()?.run(words)?);
+        }
+    }
+    Ok(())
+}

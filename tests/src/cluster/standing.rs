@@ -1,0 +1,45 @@
+//! A cluster that somebody has started and left: to work with, and to take away.
+
+use super::components::Components;
+use super::kubectl::Kubectl;
+use super::node::Node;
+use super::place;
+use crate::world::Home;
+use anyhow::{Context, Result, ensure};
+
+/// A cluster that no value in this process owns.
+#[derive(Debug)]
+pub struct Standing {
+    home: Home,
+}
+
+impl Standing {
+    /// All of them, whoever works with them, by the beginning of their names.
+    pub fn all(prefix: &str) -> Vec<Self> {
+        Home::all(prefix).into_iter().filter(Home::is_kept).map(|home| Self { home }).collect()
+    }
+
+    /// The only one.
+    pub fn only(prefix: &str) -> Result<Self> {
+        let mut all = Self::all(prefix);
+        let names: Vec<_> = all.iter().map(|one| one.home.name().to_owned()).collect();
+        ensure!(all.len() < 2, "{} are up: name one with --cluster", names.join(" and "));
+        all.pop().context("no cluster is up: start one with `cargo xtask cluster up`")
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.home.name()
+    }
+
+    /// kubectl as the administrator.
+    pub fn kubectl(&self) -> Result<Kubectl> {
+        let program = Components::find()?.program("kubectl")?;
+        Ok(Kubectl::of(program, place::control_plane(&self.home)?))
+    }
+
+    /// A node by name.
+    pub fn node(&self, name: &str) -> Result<Node> {
+        Node::open(&self.home, name)
+    }
+}

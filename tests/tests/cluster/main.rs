@@ -1,0 +1,4 @@
+//! A real cluster on this machine: its nodes, its pods, its DNS, and nothing of it afterwards.
+
+mod gone;
+mod pods;
