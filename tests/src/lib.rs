@@ -39,11 +39,13 @@
 //! another build of the agent.
 
 pub mod client;
+pub mod cluster;
 pub mod control_plane;
 pub mod echo;
 pub mod expect;
 pub mod limits;
 pub mod manifest;
+pub mod meaning;
 pub mod object;
 pub mod programs;
 pub mod storm;

@@ -18,11 +18,13 @@ pub use network::Addresses;
 pub use pod::{Pod, PodNetwork};
 pub use process::Process;
 
+pub(crate) use pod::command_inside;
+
 use crate::client::Client;
 use crate::echo::Listen;
 use anyhow::{Context, Result};
 use network::Network;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 /// A node in a network namespace of its own, with pods on a bridge and everything below one cgroup.
@@ -112,6 +114,24 @@ impl World {
     /// The agent. A new world's is not running: [`Agent::start`].
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// An agent of the same node that fills maps of its own, as if none had been before, over pods that are not there.
+    /// Each call needs another name.
+    pub fn fresh_agent(&self, name: &str) -> Result<Agent> {
+        let nobody = Cgroup::create(self.home.cgroup()?.join(name))?;
+        let agent = self.agent.another(name).over(self.home.pins().join(name), &nobody);
+        Ok(agent.answering(self.home.path(&format!("{name}.sock"))))
+    }
+
+    /// The node's network namespace, and a new cgroup that the agent's programs do not cover: for a program of the node's.
+    pub fn node_place(&self, name: &str) -> Result<(Netns, Cgroup)> {
+        Ok((self.network.node().clone(), Cgroup::create(self.home.cgroup()?.join(name))?))
+    }
+
+    /// Mounts a small file system in memory in the world's directory, with these options of tmpfs, and returns where.
+    pub fn small_disk(&self, name: &str, options: &str) -> Result<PathBuf> {
+        self.home.mount(name, options)
     }
 
     /// The world's name.
