@@ -1,7 +1,7 @@
 //! The agent and the command line of mesh.
 //!
 //! ```text
-//! source -> model -> state -> plan -> maps -> reconcile        datapath (load, attach, pin)        cli, api
+//! source -> model -> state -> plan -> maps -> reconcile        datapath (load, attach, pin)        cli, api, metrics
 //! ```
 //!
 //! `source` knows Kubernetes and files and nothing of BPF. `plan` is pure. `datapath` and `maps` know BPF and nothing
@@ -12,10 +12,12 @@ pub mod api;
 pub mod bpf;
 pub mod cli;
 pub mod config;
+pub mod crd;
 pub mod datapath;
 pub mod doctor;
 pub mod drain;
 pub mod maps;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod reconcile;

@@ -9,6 +9,7 @@ mod arguments;
 mod backend;
 mod completions;
 mod connection;
+mod crd;
 mod doctor;
 mod events;
 mod exit;
@@ -67,6 +68,7 @@ enum Verb {
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
+    Crd(crd::Arguments),
     #[command(hide = true)]
     Probe(probe::Arguments),
 }
@@ -85,6 +87,7 @@ fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Unload(arguments) => arguments.run(),
         Verb::Completions(arguments) => arguments.run(),
         Verb::Man(arguments) => arguments.run(),
+        Verb::Crd(arguments) => arguments.run(),
         Verb::Status(arguments) => asking(arguments.run()),
         Verb::Service(arguments) => asking(arguments.run()),
         Verb::Backend(arguments) => asking(arguments.run()),

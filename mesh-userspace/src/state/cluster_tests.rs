@@ -177,7 +177,8 @@ fn a_zone_touches_the_services_with_hints() {
     for (endpoint, zone) in hinted.endpoints.iter_mut().zip(["a", "b"]) {
         endpoint.hints = Some(Box::new(crate::model::Hints { zones: vec![zone.into()], nodes: vec![] }));
     }
-    let node = |name: &str, zone: &str| upsert(Object::Node(Node { name: name.into(), zone: zone.into() }));
+    let node =
+        |name: &str, zone: &str| upsert(Object::Node(Node { name: name.into(), zone: zone.into(), deleting: false }));
     let mut state = state([
         upsert(Object::Service(service("cart", "10.96.0.1"))),
         upsert(Object::Service(service("web", "10.96.0.2"))),

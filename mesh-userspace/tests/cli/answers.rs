@@ -1,11 +1,17 @@
 //! The canned answers: one of each type, with every optional key present somewhere.
 
 use jiff::{Timestamp, ToSpan};
+use mesh_common::reason::Reason;
+use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
     Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service, ServiceCounts,
-    ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status, Waiting, WaitingState,
+    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service,
+    ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status,
+    Synchronisation, Waiting, WaitingState,
 };
+use mesh_userspace::metrics::{Figures, ServiceFigures};
+use mesh_userspace::model::ServiceKey;
+use prometheus_client::metrics::histogram::Histogram;
 use std::collections::BTreeMap;
 
 /// Twenty days ago, so that ages print the same however slow the test is.
@@ -33,6 +39,7 @@ pub fn status() -> Status {
         zone: "a".into(),
         pid: 4711,
         since: days_ago(20),
+        node_eligible: true,
         health: Health::Ok,
         problems: vec![],
         cgroup: "/sys/fs/cgroup".into(),
@@ -57,6 +64,14 @@ pub fn status() -> Status {
             Program { hook: "sock_release".into(), program_id: 13, attached: true, in_force: true },
         ],
         services: ServiceCounts { served: 2, without_backends: 1, ignored: 1, waiting: 0 },
+        synchronisation: Synchronisation {
+            last: Some(days_ago(10)),
+            first_seconds: Some(0.25),
+            changes: 12,
+            mean_seconds: Some(0.001_5),
+            failures: 3,
+            retries: 2,
+        },
         waiting: vec![],
         connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
@@ -300,4 +315,42 @@ pub fn tables() -> Vec<ServiceTable> {
         max_connections: Some(10),
         max_connections_per_backend: None,
     }]
+}
+
+pub fn vitals(status: &Status) -> Vitals {
+    let broken = status.programs.iter().filter(|program| !program.in_force);
+    Vitals {
+        starting: status.health == Health::Starting,
+        broken: broken.map(|program| program.hook.clone()).collect(),
+        node_eligible: status.node_eligible,
+        last_updated: status.synchronisation.last,
+    }
+}
+
+pub fn figures(status: &Status) -> Figures {
+    let mut reasons = [0; Reason::ALL.len()];
+    reasons[Reason::Selected as usize] = 1_232;
+    reasons[Reason::Spilled as usize] = 2;
+    reasons[Reason::FlowKept as usize] = 7;
+    reasons[Reason::ServiceLimit as usize] = 40;
+    let [changes, syncs] = [(); 2].map(|()| Histogram::new([0.001, 0.01]));
+    changes.observe(0.002);
+    syncs.observe(0.000_5);
+    Figures {
+        status: status.clone(),
+        services: vec![ServiceFigures {
+            service: ServiceKey::new("shop", "cart"),
+            active: 5,
+            reasons,
+            max_connections: Some(100),
+            max_connections_per_backend: None,
+        }],
+        left_out: 0,
+        changes,
+        syncs,
+    }
+}
+
+pub fn healthz() -> Healthz {
+    Healthz { last_updated: Some(days_ago(1)), current_time: days_ago(1), node_eligible: true }
 }

@@ -93,6 +93,7 @@ fn status_of_a_healthy_agent() {
     Data path:    2 of 2 programs in force on /sys/fs/cgroup, pins /sys/fs/bpf/mesh
     Fullest map:  SLOTS 500000 of 524288 (95%)
     Services:     2 served, 1 without a backend, 1 left alone
+    Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow
     Refusals:     no-backend 3, service-limit 40
     Events:       90 read, 4 not written (rate limit)
@@ -117,6 +118,7 @@ fn status_of_an_agent_that_needs_attention() {
     Data path:    2 of 2 programs in force on /sys/fs/cgroup, pins /sys/fs/bpf/mesh
     Fullest map:  SLOTS 500000 of 524288 (95%)
     Services:     2 served, 1 without a backend, 1 waiting, 1 left alone
+    Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow
     Refusals:     no-backend 3, service-limit 40
     Events:       90 read, 4 not written (rate limit)

@@ -22,7 +22,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use names::Names;
 
 pub use metadata::object_ref;
-pub use traffic_policy::TrafficPolicyManifest;
+pub use traffic_policy::{Spec as TrafficPolicySpec, TrafficPolicy, TrafficPolicyManifest};
 
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -67,7 +67,7 @@ impl Parser {
     }
 
     /// Understands a `TrafficPolicy`.
-    pub fn traffic_policy(&mut self, object: &TrafficPolicyManifest) -> Result<Parsed<Policy>, Vec<Finding>> {
+    pub fn traffic_policy(&mut self, object: &TrafficPolicy) -> Result<Parsed<Policy>, Vec<Finding>> {
         traffic_policy::parse(&mut self.names, object)
     }
 }

@@ -1,12 +1,22 @@
 //! A `TrafficPolicy`: our own kind, as it is written and as it is understood.
+//!
+//! The types are the schema, too: [`crate::crd`] makes the `CustomResourceDefinition` of them. A doc comment is what
+//! `kubectl explain` says.
 
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, metadata};
+use crate::crd::{self, Status};
 use crate::model::{Finding, Kind, Limits, Policy, ServiceKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::CustomResource;
 use mesh_common::select::Algorithm;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Most Services that one policy may be attached to: the API server bounds what its rules may cost.
+const MOST_TARGETS: usize = 64;
 
 /// A `TrafficPolicy` (`mesh.dev/v1alpha1`) as it is written. A field that it does not have is an error: a limit that is
 /// misspelt must not read as no limit.
@@ -29,52 +39,86 @@ pub struct TrafficPolicyManifest {
     pub status: serde::de::IgnoredAny,
 }
 
-/// `spec`.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// What the owner of a Service asks for besides Kubernetes' own fields.
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[kube(
+    group = "mesh.dev",
+    version = "v1alpha1",
+    kind = "TrafficPolicy",
+    plural = "trafficpolicies",
+    shortname = "tp",
+    category = "mesh",
+    namespaced,
+    status = "Status",
+    doc = "Limits and load balancing for the Services that it is attached to, kept in the kernel of each node.",
+    label("gateway.networking.k8s.io/policy", "Direct"),
+    printcolumn = r#"{"name": "Services", "type": "string", "jsonPath": ".spec.targetRefs[*].name"}"#,
+    printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Accepted')].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Accepted')].reason"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Accepted')].message", "priority": 1}"#
+)]
 pub struct Spec {
-    /// The Services that it is attached to, in its own namespace.
+    /// The Services that it is attached to, in its own namespace. Where two policies name one Service, the older wins.
+    #[schemars(length(min = 1, max = MOST_TARGETS), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["group", "kind", "name"],
+    ))]
     pub target_refs: Vec<TargetRef>,
-    /// Limits on connections.
-    #[serde(default)]
-    pub limits: LimitsSpec,
+    /// Limits on connections, each on each node by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
     /// How a backend is chosen.
-    #[serde(default)]
-    pub load_balancer: LoadBalancer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancer>,
 }
 
-/// `spec.targetRefs[]`, as Gateway API policy attachment has it (GEP-2648).
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A Service that a policy is attached to, as Gateway API policy attachment has it (GEP-2648).
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetRef {
     /// The API group; empty for a Service.
     #[serde(default)]
+    #[schemars(extend("enum" = [""]))]
     pub group: String,
-    /// The kind; `Service`.
+    /// The kind.
+    #[schemars(extend("enum" = ["Service"]))]
     pub kind: String,
-    /// The name.
+    /// The name of a Service in the policy's namespace.
+    #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
 
-/// `spec.limits`. Each holds on each node by itself.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// Limits on connections. Each holds on each node by itself.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitsSpec {
-    /// Most connections at once to the Service, 0 or more.
+    /// Most connections at once to the Service, 0 or more. More are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u64>,
-    /// Most connections at once to each backend, 0 or more.
+    /// Most connections at once to each backend, 0 or more. At this many, the choice moves to another backend.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_backend: Option<u64>,
 }
 
-/// `spec.loadBalancer`.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// How a backend is chosen.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
-    /// `Random` or `RoundRobin`.
+    /// The algorithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crd::algorithms")]
     pub algorithm: Option<String>,
 }
 
-pub(super) fn parse(names: &mut Names, object: &TrafficPolicyManifest) -> Result<Parsed<Policy>, Vec<Finding>> {
+impl From<TrafficPolicyManifest> for TrafficPolicy {
+    fn from(manifest: TrafficPolicyManifest) -> Self {
+        Self { metadata: manifest.metadata, spec: manifest.spec, status: None }
+    }
+}
+
+pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<Policy>, Vec<Finding>> {
     let object_ref = metadata::named(names, Kind::TrafficPolicy, &object.metadata)?;
     let (namespace, name) = (object_ref.namespace.clone(), object_ref.name.clone());
     let mut report = Report::new(object_ref);
@@ -82,6 +126,13 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicyManifest) -> Result
     let mut targets = Vec::<ServiceKey>::with_capacity(spec.target_refs.len());
     if spec.target_refs.is_empty() {
         report.reject("spec.targetRefs", "it is attached to nothing", "name at least one Service");
+    }
+    if spec.target_refs.len() > MOST_TARGETS {
+        report.reject(
+            "spec.targetRefs",
+            format!("it names {} Services", spec.target_refs.len()),
+            format!("name at most {MOST_TARGETS} in one policy"),
+        );
     }
     for (i, target) in spec.target_refs.iter().enumerate() {
         if !target.group.is_empty() || target.kind != "Service" {
@@ -103,7 +154,11 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicyManifest) -> Result
             targets.push(ServiceKey { namespace: namespace.clone(), name: names.share(&target.name) });
         }
     }
-    let algorithm = spec.load_balancer.algorithm.as_deref().and_then(|written| {
+    if let Some(nothing) = asks_for_nothing(spec) {
+        report.reject(nothing, "it asks for nothing", "write what you want under it, or remove it");
+    }
+    let load_balancer = spec.load_balancer.clone().unwrap_or_default();
+    let algorithm = load_balancer.algorithm.as_deref().and_then(|written| {
         let known = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == written);
         if known.is_none() {
             let all = Algorithm::ALL.map(Algorithm::name).join(" or ");
@@ -112,10 +167,23 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicyManifest) -> Result
         }
         known
     });
+    let limits = spec.limits.clone().unwrap_or_default();
     let limits = Limits {
-        max_connections: spec.limits.max_connections,
-        max_connections_per_backend: spec.limits.max_connections_per_backend,
+        max_connections: limits.max_connections,
+        max_connections_per_backend: limits.max_connections_per_backend,
     };
     let created = metadata::created(&object.metadata);
     report.finish(Policy { namespace, name, targets, limits, algorithm, created })
+}
+
+/// The first object in which nothing is asked for, if any; the API server refuses the same ([`crate::crd`]).
+fn asks_for_nothing(spec: &Spec) -> Option<String> {
+    fn empty(path: &str, value: &Value) -> Option<String> {
+        let fields = value.as_object()?;
+        if fields.keys().all(|name| name == "targetRefs") {
+            return Some(path.to_owned());
+        }
+        fields.iter().find_map(|(name, inner)| empty(&format!("{path}.{name}"), inner))
+    }
+    empty("spec", &serde_json::to_value(spec).ok()?)
 }

@@ -136,7 +136,9 @@ fn read_object(parser: &mut Parser, api_version: &str, kind: &str, value: Value)
             parser.node(&typed).map(|parsed| with(parsed, |object| Some(Object::Node(object))))
         }),
         Kind::TrafficPolicy => typed(object, value, |typed: TrafficPolicyManifest| {
-            parser.traffic_policy(&typed).map(|parsed| with(parsed, |object| Some(Object::TrafficPolicy(object))))
+            parser
+                .traffic_policy(&typed.into())
+                .map(|parsed| with(parsed, |object| Some(Object::TrafficPolicy(object))))
         }),
     }
 }

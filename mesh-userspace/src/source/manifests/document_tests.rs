@@ -209,19 +209,25 @@ fn policies_refuse_what_they_do_not_know() {
             "{TARGET, loadBalancer: {algorithm: Fastest}}",
             &["spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin"],
         ),
-        ("{targetRefs: []}", &["spec.targetRefs: it is attached to nothing"]),
+        ("{TARGET}", &["spec: it asks for nothing"]),
+        ("{TARGET, limits: {}}", &["spec.limits: it asks for nothing"]),
+        ("{targetRefs: [], LIMITS}", &["spec.targetRefs: it is attached to nothing"]),
         ("{}", &["spec: missing field `targetRefs`"]),
-        ("{targetRefs: [{group: apps, kind: Deployment, name: cart}]}", &["spec.targetRefs[0].kind: \"Deployment\""]),
+        (
+            "{targetRefs: [{group: apps, kind: Deployment, name: cart}], LIMITS}",
+            &["spec.targetRefs[0].kind: \"Deployment\""],
+        ),
         (
             "{targetRefs: [{kind: Service, name: cart, namespace: other}]}",
             &["spec.targetRefs[0].namespace: unknown field"],
         ),
         (
-            "{targetRefs: [{kind: Service, name: a}, {kind: Service, name: a}]}",
+            "{targetRefs: [{kind: Service, name: a}, {kind: Service, name: a}], LIMITS}",
             &["spec.targetRefs[1].name: \"a\" is listed twice"],
         ),
     ] {
-        assert_findings(&policy(&spec.replace("TARGET", target)), expected);
+        let spec = spec.replace("TARGET", target).replace("LIMITS", "limits: {maxConnections: 1}");
+        assert_findings(&policy(&spec), expected);
     }
     let misplaced = policy(&format!("{{{target}}}")) + "limits: {maxConnections: 1}\n";
     assert_findings(&misplaced, &["TrafficPolicy shop/p: limits: unknown field"]);
