@@ -1,82 +1,78 @@
-//! The certificates and keys of one API server, and the kubeconfig of its administrator.
+//! The certificates and keys of one cluster.
 
-use crate::world::Addresses;
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
-use serde_json::json;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The token of `system:masters`.
-const TOKEN: &str = "administrator";
-
-/// Files in one directory.
-#[derive(Debug)]
+/// Files in one folder: what the API server shows, who signed it, and what signs tokens of service accounts.
+#[derive(Clone, Debug)]
 pub struct Pki {
-    directory: PathBuf,
+    folder: PathBuf,
 }
 
 impl Pki {
-    /// Makes all of them.
-    pub fn create(directory: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
-        let pki = Self { directory };
-        let authority = authority().context("make a certificate authority")?;
-        let server = KeyPair::generate().context("make the server's key")?;
-        let certificate =
-            server_parameters()?.signed_by(&server, &authority).context("sign the server's certificate")?;
-        let accounts = KeyPair::generate().context("make the key of service accounts")?;
-        pki.write("ca.crt", &authority.pem())?;
-        pki.write("server.crt", &certificate.pem())?;
-        pki.write("server.key", &server.serialize_pem())?;
-        pki.write("accounts.key", &accounts.serialize_pem())?;
-        pki.write("accounts.pub", &accounts.public_key_pem())?;
-        pki.write("tokens.csv", &format!("{TOKEN},administrator,1,system:masters\n"))?;
-        pki.write("kubeconfig", &pki.kubeconfig_of(TOKEN).to_string())?;
+    /// Makes all of them for an API server at these addresses.
+    pub fn create(folder: PathBuf, addresses: &[IpAddr]) -> Result<Self> {
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let pki = Self { folder };
+
+        let authority_key = KeyPair::generate()?;
+        let mut authority = named("mesh-tests-ca", Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        write(&pki.authority(), &authority.self_signed(&authority_key)?.pem())?;
+
+        let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned);
+        let all = names.into_iter().chain(addresses.iter().map(IpAddr::to_string));
+        let server_key = KeyPair::generate()?;
+        let server = named("kube-apiserver", all.collect())?;
+        let signed = server.signed_by(&server_key, &Issuer::from_params(&authority, &authority_key))?;
+        write(&pki.server_certificate(), &signed.pem())?;
+        write(&pki.server_key(), &server_key.serialize_pem())?;
+
+        let accounts = KeyPair::generate()?;
+        write(&pki.accounts_key(), &accounts.serialize_pem())?;
+        write(&pki.accounts_public_key(), &accounts.public_key_pem())?;
         Ok(pki)
     }
 
-    /// One of the files.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+    /// The certificate of who signed.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
     }
 
-    /// Another user's kubeconfig: whose token this is.
-    pub fn write_kubeconfig(&self, user: &str, token: &str) -> Result<PathBuf> {
-        let name = format!("{user}.kubeconfig");
-        self.write(&name, &self.kubeconfig_of(token).to_string())?;
-        Ok(self.file(&name))
+    /// What the API server shows.
+    pub fn server_certificate(&self) -> PathBuf {
+        self.folder.join("server.crt")
     }
 
-    fn kubeconfig_of(&self, token: &str) -> serde_json::Value {
-        let cluster = json!({"server": super::api::url(), "certificate-authority": self.file("ca.crt")});
-        json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "world",
-            "clusters": [{"name": "world", "cluster": cluster}],
-            "users": [{"name": "user", "user": {"token": token}}],
-            "contexts": [{"name": "world", "context": {"cluster": "world", "user": "user"}}],
-        })
+    /// Its key.
+    pub fn server_key(&self) -> PathBuf {
+        self.folder.join("server.key")
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path: &Path = &self.file(name);
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))
+    /// What signs tokens of service accounts.
+    pub fn accounts_key(&self) -> PathBuf {
+        self.folder.join("accounts.key")
+    }
+
+    /// What verifies them.
+    pub fn accounts_public_key(&self) -> PathBuf {
+        self.folder.join("accounts.pub")
     }
 }
 
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
-    let mut parameters = CertificateParams::default();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.distinguished_name.push(DnType::CommonName, "a world's authority");
-    Ok(CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?)
-}
-
-fn server_parameters() -> Result<CertificateParams> {
-    let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
-    let mut parameters = CertificateParams::new(names.map(str::to_owned))?;
-    let addresses: [IpAddr; 3] = [Ipv4Addr::LOCALHOST.into(), Addresses::NODE.v4.into(), super::api::SERVICE.into()];
-    parameters.subject_alt_names.extend(addresses.map(SanType::IpAddress));
-    parameters.distinguished_name.push(DnType::CommonName, "kube-apiserver");
+fn named(name: &str, alternatives: Vec<String>) -> Result<CertificateParams> {
+    let mut parameters = CertificateParams::new(alternatives).context("name a certificate")?;
+    parameters.distinguished_name.push(DnType::CommonName, name);
     Ok(parameters)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))
 }
