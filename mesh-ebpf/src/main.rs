@@ -7,6 +7,7 @@
 //! | `flow` | where a connection or a datagram goes: the decision without a context type |
 //! | `frontend` | what a destination address is |
 //! | `choice` | picking a backend and taking its slot |
+//! | `affinity` | the backend that a client keeps to |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
 //! | `verdict` | turning a decision into a return value |
@@ -15,6 +16,7 @@
 #![no_std]
 #![no_main]
 
+mod affinity;
 mod choice;
 mod connection;
 mod context;

@@ -155,7 +155,10 @@ impl Reader<'_> {
             let slots = self.slots(range);
             // The low half of the word: the algorithm, and flags if there are any.
             let (algorithm, bits) = (Algorithm::name(rule.algorithm), word as u32);
-            self.say(format!("{name} picks {algorithm} ({bits:#x}) of [{slots}], reserved {}", entry._reserved.load()));
+            self.say(format!(
+                "{name} picks {algorithm} ({bits:#x}) of [{slots}], affinity {} ns",
+                entry.affinity_timeout.load()
+            ));
             if (range.base..range.base.saturating_add(range.len)).any(|position| !taken.insert(position)) {
                 self.say(format!("{name} shares slots with another port"));
             }
@@ -225,6 +228,7 @@ mod tests {
         let port = DesiredPort {
             frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
             algorithm: Algorithm::Random,
+            affinity_timeout: 0,
             slots: backends.iter().map(key).collect(),
             kept: Vec::new(),
             end_gone: false,

@@ -10,11 +10,11 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Tries `condition` until it is `Ok`, and returns what it gave. After [`PATIENCE`] it fails with `what` and the last
 /// error, so write into the error what was seen instead.
 pub fn wait_for<T, E: Display>(what: &str, condition: impl FnMut() -> Result<T, E>) -> Result<T> {
-    wait_within(PATIENCE, what, condition)
+    wait_for_within(PATIENCE, what, condition)
 }
 
-/// [`wait_for`] with another patience.
-pub fn wait_within<T, E: Display>(
+/// The same for what takes its time even when all is well: a real API server, the pods of a Deployment.
+pub fn wait_for_within<T, E: Display>(
     patience: Duration,
     what: &str,
     mut condition: impl FnMut() -> Result<T, E>,

@@ -69,6 +69,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = sizes::FLOWS, value_parser = entries(), help_heading = "Sizes")]
     max_flows: u32,
 
+    /// Most clients that keep to a backend, over all Services with session affinity; the one that stayed away longest is
+    /// balanced anew.
+    #[arg(long, value_name = "N", default_value_t = sizes::AFFINITIES, value_parser = entries(), help_heading = "Sizes")]
+    max_affinities: u32,
+
     /// One choice in N becomes an event, rounded up to a power of two; 0 for none. Refusals are not sampled.
     #[arg(long, value_name = "N", default_value_t = EventSampling::default().one_choice_in, help_heading = "Events")]
     event_sample: u32,
@@ -115,6 +120,7 @@ impl Arguments {
                 backends: self.max_backends,
                 connections: self.max_connections,
                 flows: self.max_flows,
+                affinities: self.max_affinities,
             },
             events: EventSampling { one_choice_in: self.event_sample, per_second: self.event_rate },
         })
@@ -150,17 +156,27 @@ mod tests {
     fn every_argument_arrives() {
         let config = parse(
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
-             --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --event-sample 9 \
-             --event-rate 10 --health-address 0.0.0.0:10256 --metrics-address [::1]:10249",
+             --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --max-affinities 9 \
+             --event-sample 10 --event-rate 11 --health-address 0.0.0.0:10256 \
+             --metrics-address [::1]:10249",
         )
         .unwrap();
         assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
         assert_eq!(config.socket, PathBuf::from("/s"));
         assert_eq!(config.health, "0.0.0.0:10256".parse().ok());
         assert_eq!(config.metrics, "[::1]:10249".parse().ok());
-        let sizes = Sizes { frontends: 2, addresses: 7, services: 3, slots: 4, backends: 5, connections: 6, flows: 8 };
+        let sizes = Sizes {
+            frontends: 2,
+            addresses: 7,
+            services: 3,
+            slots: 4,
+            backends: 5,
+            connections: 6,
+            flows: 8,
+            affinities: 9,
+        };
         assert_eq!(config.sizes, sizes);
-        assert_eq!(config.events, EventSampling { one_choice_in: 9, per_second: 10 });
+        assert_eq!(config.events, EventSampling { one_choice_in: 10, per_second: 11 });
     }
 
     #[test]

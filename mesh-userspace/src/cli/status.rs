@@ -140,7 +140,11 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
     field("Sync", line);
     let connections = status.connections;
     let mut line = format!("{} active, {} opened", connections.active, connections.opened);
-    for (count, word) in [(connections.spilled, "spilled"), (connections.flow_kept, "kept by flow")] {
+    for (count, word) in [
+        (connections.spilled, "spilled"),
+        (connections.flow_kept, "kept by flow"),
+        (connections.affinity_kept, "kept by affinity"),
+    ] {
         if count > 0 {
             let _ = write!(line, ", {count} {word}");
         }

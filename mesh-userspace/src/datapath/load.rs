@@ -26,6 +26,8 @@ pub struct Sizes {
     pub connections: u32,
     /// `FLOWS` and `REPLIES`.
     pub flows: u32,
+    /// `AFFINITY`.
+    pub affinities: u32,
 }
 
 impl Default for Sizes {
@@ -38,6 +40,7 @@ impl Default for Sizes {
             backends: sizes::BACKENDS,
             connections: sizes::CONNECTIONS,
             flows: sizes::FLOWS,
+            affinities: sizes::AFFINITIES,
         }
     }
 }
@@ -54,6 +57,7 @@ impl Sizes {
             "BACKENDS" => self.backends,
             "CONNECTIONS" => self.connections,
             "FLOWS" | "REPLIES" => self.flows,
+            "AFFINITY" => self.affinities,
             _ => return None,
         })
     }

@@ -195,6 +195,7 @@ mod tests {
                 protocol: protocol.into(),
                 frontends: vec!["10.96.0.1:80".parse().unwrap()],
                 algorithm: "Random".into(),
+                affinity_timeout_seconds: None,
                 backends: backends.iter().map(|backend| backend.parse().unwrap()).collect(),
             }],
             kept: vec![],

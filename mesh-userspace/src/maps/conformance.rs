@@ -98,7 +98,8 @@ fn words(maps: &mut impl Maps) {
     let (id, account) = (ServiceId(3), ServiceId(2));
     maps.write(&MapOp::OpenAccount { id: account, service: None, max_connections: 7, max_connections_per_backend: 2 })
         .unwrap();
-    maps.write(&MapOp::OpenPort { id, account, algorithm: Algorithm::RoundRobin, dialled: None }).unwrap();
+    maps.write(&MapOp::OpenPort { id, account, algorithm: Algorithm::RoundRobin, affinity_timeout: 7, dialled: None })
+        .unwrap();
     let key = BackendKey { address: address(9), port: Port::from_host(8080), protocol: Protocol::Udp };
     maps.write(&MapOp::CreateBackend { id: BackendId(5), key, account }).unwrap();
     maps.write(&MapOp::WriteSlots { base: 61, backends: vec![BackendId(5), BackendId(6), BackendId(5)] }).unwrap();

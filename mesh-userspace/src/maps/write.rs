@@ -44,15 +44,18 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
                 cell.store(*id);
             }
         }
-        MapOp::OpenPort { id, account, algorithm, .. } => {
+        MapOp::OpenPort { id, account, algorithm, affinity_timeout, .. } => {
             if id != account {
                 clear(arrays, id)?;
             }
-            service(arrays, id)?.rule.store(Rule { account, algorithm }.pack());
+            let entry = service(arrays, id)?;
+            entry.affinity_timeout.store(affinity_timeout);
+            entry.rule.store(Rule { account, algorithm }.pack());
         }
         MapOp::SetAlgorithm { id, account, algorithm } => {
             service(arrays, id)?.rule.store(Rule { account, algorithm }.pack());
         }
+        MapOp::SetAffinityTimeout { id, timeout } => service(arrays, id)?.affinity_timeout.store(timeout),
         MapOp::Publish { id, range, .. } => service(arrays, id)?.slots.store(range.pack()),
         MapOp::ClosePort { id } => service(arrays, id)?.slots.store(SlotRange::default().pack()),
         MapOp::RetireService { id } => clear(arrays, id)?,
@@ -77,7 +80,7 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
 /// Makes an entry that nothing refers to as good as new.
 fn clear(arrays: &Arrays<'_>, id: ServiceId) -> Result<(), MapError> {
     let entry = service(arrays, id)?;
-    for word in [&entry.slots, &entry.rule, &entry.active, &entry.opened, &entry.cursor] {
+    for word in [&entry.slots, &entry.rule, &entry.active, &entry.opened, &entry.cursor, &entry.affinity_timeout] {
         word.store(0);
     }
     entry.max_connections.store(UNLIMITED);

@@ -76,8 +76,8 @@ pub fn services<M: Maps>(reconciler: &Reconciler<M>) -> (Vec<ServiceFigures>, us
                 }
             }
             // The hot path counts every admission in one place.
-            figures.reasons[Reason::Selected as usize] =
-                opened.saturating_sub(figures.reasons[Reason::Spilled as usize]);
+            let otherwise = Reason::OPENED_OTHERWISE.map(|reason| figures.reasons[reason as usize]);
+            figures.reasons[Reason::Selected as usize] = opened.saturating_sub(otherwise.iter().sum());
             figures.has_any().then_some((account.id, figures))
         })
         .collect();

@@ -122,6 +122,7 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
     DesiredPort {
         frontends: addresses.map(|&ip| FrontendKey::new(ip.into(), number, port.port.protocol)).collect(),
         algorithm: view.policy.and_then(|policy| policy.algorithm).unwrap_or_default(),
+        affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: backends(&|candidate| candidate.verdict.is_in()),
         kept: backends(&|candidate| match candidate.verdict {
             Verdict::Ready | Verdict::ServingTerminating | Verdict::Out(Why::Duplicate) => false,

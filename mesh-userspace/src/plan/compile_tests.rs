@@ -17,6 +17,7 @@ fn service(ports: &[(&str, Protocol, u16)]) -> Service {
         ports: ports.iter().map(port).collect(),
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,
+        session_affinity: None,
         ignored: None,
         created: "".into(),
         drain: Drain::ByProtocol,

@@ -25,6 +25,8 @@ pub struct DesiredPort {
     pub frontends: Vec<FrontendKey>,
     /// How a slot is picked.
     pub algorithm: Algorithm,
+    /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
+    pub affinity_timeout: u64,
     /// The eligible backends, sorted and without duplicates. Empty refuses.
     pub slots: Vec<BackendKey>,
     /// Backends that take no new connections but go on with what they have (serving while terminating, another zone's...):

@@ -200,7 +200,7 @@ impl Draft<'_> {
     ) -> Option<ServiceId> {
         let name = PortName(desired.frontends.first().copied());
         let slots: Vec<BackendId> = desired.slots.iter().filter_map(|key| ids.get(key).copied()).collect();
-        let algorithm = desired.algorithm;
+        let (algorithm, affinity_timeout) = (desired.algorithm, desired.affinity_timeout);
         let Some(live) = live else {
             // The Service's first port shares its account's cache line.
             let id = if std::mem::take(own_entry_free) { Some(account) } else { self.next_service() };
@@ -213,7 +213,7 @@ impl Draft<'_> {
                     self.push(MapOp::WriteSlots { base: range.base, backends: slots.clone() });
                 }
             });
-            self.push(MapOp::OpenPort { id, account, algorithm, dialled: name.0 });
+            self.push(MapOp::OpenPort { id, account, algorithm, affinity_timeout, dialled: name.0 });
             if let Some(range) = range.filter(|range| range.len > 0) {
                 self.push(MapOp::Publish { id, range, backends: slots });
             }
@@ -232,6 +232,9 @@ impl Draft<'_> {
         }
         if live.algorithm != algorithm {
             self.push(MapOp::SetAlgorithm { id, account, algorithm });
+        }
+        if live.affinity_timeout != affinity_timeout {
+            self.push(MapOp::SetAffinityTimeout { id, timeout: affinity_timeout });
         }
         Some(id)
     }

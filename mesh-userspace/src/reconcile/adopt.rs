@@ -184,9 +184,10 @@ impl Reader<'_> {
             });
             let dialled = frontends.first().copied();
             let algorithm = rule.algorithm;
+            let affinity_timeout = self.arrays.service(id).map_or(0, |entry| entry.affinity_timeout.load());
             self.applied.entries.insert(id, rule.account);
             if let Some(account) = self.account(rule.account) {
-                account.ports.push(AppliedPort { id, dialled, frontends, algorithm, range, slots });
+                account.ports.push(AppliedPort { id, dialled, frontends, algorithm, affinity_timeout, range, slots });
             }
         }
     }

@@ -14,6 +14,7 @@ fn service(name: &str, ip: &str) -> Service {
         ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80 }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,
+        session_affinity: None,
         ignored: None,
         created: "".into(),
         drain: Drain::ByProtocol,

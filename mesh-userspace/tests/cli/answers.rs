@@ -73,7 +73,7 @@ pub fn status() -> Status {
             retries: 2,
         },
         waiting: vec![],
-        connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7 },
+        connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7, affinity_kept: 3 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
         events: EventCounts { read: 90, lost: 4 },
         audit: Some(Audit { at: days_ago(9), connections: 5, given_back: 1, drifted: 0 }),
@@ -117,6 +117,7 @@ pub fn services() -> Vec<Service> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         algorithm: "Random".into(),
+        affinity_timeout_seconds: Some(10_800),
         policy: Some("limits".into()),
     };
     let headless = Service {
@@ -133,6 +134,7 @@ pub fn services() -> Vec<Service> {
         max_connections: None,
         max_connections_per_backend: None,
         algorithm: "Random".into(),
+        affinity_timeout_seconds: None,
         policy: None,
     };
     vec![headless, cart]
@@ -256,6 +258,7 @@ pub fn explanation() -> Explanation {
         ports: vec![port()],
         rule: Some(Rule {
             algorithm: "Random".into(),
+            affinity_timeout_seconds: None,
             policy: Some("limits".into()),
             scope: "same-zone".into(),
             internal_traffic_policy: "Cluster".into(),
@@ -309,6 +312,7 @@ pub fn tables() -> Vec<ServiceTable> {
             protocol: "TCP".into(),
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
+            affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],
         kept: vec![],

@@ -42,6 +42,7 @@ pub fn desired(
     let port = DesiredPort {
         frontends: vec![FrontendKey::new(address, Port::from_host(PORT), protocol)],
         algorithm: Algorithm::Random,
+        affinity_timeout: 0,
         slots,
         kept: Vec::new(),
         end_gone: false,

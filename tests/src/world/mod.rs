@@ -101,6 +101,14 @@ impl World {
         self.pod(name)?.client()
     }
 
+    /// Makes a place for a machine that is no pod of this node: its addresses are on the pods' network, and the agent's
+    /// programs do not cover its processes.
+    pub(crate) fn guest(&self, name: &str) -> Result<(Netns, Addresses, Cgroup)> {
+        let cgroup = Cgroup::create(self.home.cgroup()?.join(name))?;
+        let (netns, addresses) = self.network.plug(self.home.path("netns").join(name))?;
+        Ok((netns, addresses, cgroup))
+    }
+
     /// Puts Kubernetes objects, YAML or JSON, before the agent, each in place of what had its name.
     pub fn apply(&self, manifests: &str) -> Result<()> {
         self.manifests.apply(manifests)
@@ -122,11 +130,6 @@ impl World {
         let nobody = Cgroup::create(self.home.cgroup()?.join(name))?;
         let agent = self.agent.another(name).over(self.home.pins().join(name), &nobody);
         Ok(agent.answering(self.home.path(&format!("{name}.sock"))))
-    }
-
-    /// The node's network namespace, and a new cgroup that the agent's programs do not cover: for a program of the node's.
-    pub fn node_place(&self, name: &str) -> Result<(Netns, Cgroup)> {
-        Ok((self.network.node().clone(), Cgroup::create(self.home.cgroup()?.join(name))?))
     }
 
     /// Mounts a small file system in memory in the world's directory, with these options of tmpfs, and returns where.

@@ -1,7 +1,7 @@
 //! What would become of a connection, by the same verdicts, limits and picks that decide over a real one.
 
 use super::backends::Judged;
-use super::services::{internal_traffic_policy, port, traffic_distribution};
+use super::services::{affinity_seconds, internal_traffic_policy, port, traffic_distribution};
 use super::{Facts, likelihood, limit, name};
 use crate::api::query::{ExplainQuery, ExplainTarget};
 use crate::api::types::{BackendState, Candidate, Explanation, Failure, Outcome, Rule, ServiceState};
@@ -143,6 +143,7 @@ impl<M: Maps> Facts<'_, M> {
         let algorithm = policy.and_then(|policy| policy.algorithm).unwrap_or_default();
         let rule = Rule {
             algorithm: algorithm.name().to_owned(),
+            affinity_timeout_seconds: affinity_seconds(detail.service),
             policy: policy.map(|policy| policy.name.to_string()),
             scope: view.scope.name().to_owned(),
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
@@ -183,6 +184,12 @@ impl<M: Maps> Facts<'_, M> {
                 n => format!("goes to one of {n} backends of Service {}", detail.service.key),
             };
             explanation.likely = likely(&explanation.backends);
+            if let (Some(seconds), 2..) = (rule.affinity_timeout_seconds, with_room) {
+                explanation.notes.push(format!(
+                    "session affinity: a client (a network namespace) that connected within {seconds} s goes to its \
+                     backend again while that one is in; the shares are those of a client that comes for the first time"
+                ));
+            }
         }
         explanation.rule = Some(rule);
     }

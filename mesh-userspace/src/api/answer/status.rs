@@ -145,6 +145,7 @@ fn totals(facts: &Facts<'_, KernelMaps>) -> Totals {
     }
     connections.spilled = sums[Reason::Spilled as usize];
     connections.flow_kept = sums[Reason::FlowKept as usize];
+    connections.affinity_kept = sums[Reason::Affinity as usize];
     let refusals = Reason::ALL.into_iter().zip(sums).filter(|(reason, _)| reason.is_refusal());
     Totals { connections, refusals: refusals.map(|(reason, sum)| (reason.name().to_owned(), sum)).collect() }
 }

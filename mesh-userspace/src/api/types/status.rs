@@ -197,6 +197,8 @@ pub struct Connections {
     pub spilled: u64,
     /// Datagrams and reconnects that went on with the backend of their flow.
     pub flow_kept: u64,
+    /// Of those that were opened, sent to the backend that the client had before: session affinity.
+    pub affinity_kept: u64,
 }
 
 /// Sampled events.

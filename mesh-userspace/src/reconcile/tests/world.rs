@@ -96,7 +96,9 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
             }
         }
         let algorithm = if numbers.one_in(2) { Algorithm::Random } else { Algorithm::RoundRobin };
-        ports.push(DesiredPort { frontends, algorithm, slots, kept, end_gone: numbers.one_in(2) });
+        let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
+        let end_gone = numbers.one_in(2);
+        ports.push(DesiredPort { frontends, algorithm, affinity_timeout, slots, kept, end_gone });
     }
     let (max_connections, max_connections_per_backend) = (limit(numbers), limit(numbers));
     DesiredService { addresses, ports, max_connections, max_connections_per_backend }
