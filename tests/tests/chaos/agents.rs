@@ -1,6 +1,6 @@
 //! Agents that are killed in the midst of their work, and agents that meet.
 
-use crate::scene::{Scene, web, web_service};
+use crate::scene::{Scene, entries, web, web_service};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::expect::tcp_reaches;
 use mesh_tests::wait::wait_for;
@@ -18,20 +18,15 @@ fn killed_in_the_midst_of_its_first_sync_into_empty_maps() -> Result<()> {
     scene.world.apply(&scene.endpoints(0))?;
     scene.crowd(CROWD, 0)?;
     let agent = scene.world.agent();
-    // Each gets a little further than the last before it is killed: half of the maps' entries are there, or more.
+    // Each Service of the crowd is a port, a frontend and two backends.
+    let all = 4 * CROWD + 5;
     let mut halves = 0;
     for death in 0..DEATHS {
-        let goal = CROWD * (1 + death) / (DEATHS + 2);
         agent.spawn()?;
-        wait_for("entries of the first sync", || {
-            let there = scene.frontends(agent);
-            ensure!(there >= goal, "{there} frontends");
-            Ok(())
-        })?;
-        agent.kill()?;
-        let there = scene.frontends(agent);
-        halves += usize::from(there <= CROWD);
-        println!("killed with {there} of {} frontends written", CROWD + 1);
+        // Each gets further than the one before.
+        let written = scene.kill_once(|written| written >= all * (1 + death) / (DEATHS + 2))?;
+        halves += usize::from(written < all);
+        println!("killed with {written} of {all} entries written");
     }
     ensure!(halves > 0, "no agent was killed before it had written everything");
     agent.start()?;
@@ -47,20 +42,14 @@ fn killed_in_the_midst_of_its_first_sync_over_maps_that_serve() -> Result<()> {
     for death in 0..DEATHS {
         agent.kill()?;
         // What the next one finds is another cluster: half of the crowd is gone, or comes, and all of it has moved.
-        let (before, after) = if death % 2 == 0 { (CROWD, CROWD / 2) } else { (CROWD / 2, CROWD) };
-        scene.crowd(after, 7 * (1 + death))?;
+        scene.crowd(if death % 2 == 0 { CROWD / 2 } else { CROWD }, 7 * (1 + death))?;
         scene.world.apply(&scene.endpoints(death))?;
+        let before = entries(agent)?;
         agent.spawn()?;
-        wait_for("the first sync to be on its way", || {
-            let there = scene.frontends(agent);
-            ensure!(there != before + 1, "{there} frontends, as before");
-            Ok(())
-        })?;
-        println!("killed with {} frontends, from {before} to {after}", scene.frontends(agent));
-        agent.kill()?;
+        let written = scene.kill_once(|written| written != before)?;
+        println!("killed with {written} entries, which were {before}");
         load.goes_on(50)?;
-        scene.crowd(after, 0)?;
-        agent.start()?;
+                agent.start()?;
         load.goes_on(50)?;
     }
     load.end()?;

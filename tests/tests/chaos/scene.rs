@@ -5,13 +5,15 @@ use mesh_tests::echo::Listen;
 use mesh_tests::manifest::{service, slice};
 use mesh_tests::meaning::Meaning;
 use mesh_tests::storm::{Count, Plan, Storm};
-use mesh_tests::wait::wait_for;
+use mesh_tests::wait::{PATIENCE, wait_for};
 use mesh_tests::world::{Agent, Pod, World};
 use mesh_userspace::agent::engine::descriptors;
 use mesh_userspace::datapath::Pins;
 use mesh_userspace::maps::{KernelMaps, Maps};
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Backends of the Service under load; the first two serve throughout.
 const BACKENDS: usize = 3;
@@ -87,10 +89,20 @@ impl Scene {
         Ok(Load(storm))
     }
 
-    /// How many frontends the agent's maps have; none before it has made them.
-    pub fn frontends(&self, agent: &Agent) -> usize {
-        let maps = descriptors(&Pins::new(agent.pins())).map(KernelMaps::new);
-        maps.ok().and_then(Result::ok).and_then(|maps| maps.frontends().ok()).map_or(0, |frontends| frontends.len())
+    /// Kills the agent once so many entries more or less than before are in its maps; returns how many are there then.
+    pub fn kill_once(&self, is_time: impl Fn(usize) -> bool) -> Result<usize> {
+        let agent = self.world.agent();
+        let started = Instant::now();
+        loop {
+            let written = entries(agent);
+            if written.as_ref().is_ok_and(|&written| is_time(written)) {
+                agent.kill()?;
+                return entries(agent);
+            }
+            ensure!(started.elapsed() < PATIENCE, "{written:?} entries after {} s: {}", PATIENCE.as_secs(), agent.log());
+            // Not longer: a first sync takes milliseconds.
+            thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// Waits until the agent's maps mean the same as those of a new agent that has seen nothing of what was before.
@@ -102,6 +114,15 @@ impl Scene {
         wait_for("the maps to equal a fresh agent's", || still(self.world.agent())?.equals(&expected))?;
         fresh.stop().map(drop)
     }
+}
+
+/// Entries of backends, ports and frontends that are in use in the agent's maps.
+pub fn entries(agent: &Agent) -> Result<usize> {
+    let maps = KernelMaps::new(descriptors(&Pins::new(agent.pins()))?)?;
+    let arrays = maps.arrays();
+    let services = arrays.services.iter().filter(|entry| entry.rule.load() != 0).count();
+    let backends = arrays.backends.iter().filter(|entry| entry.tag.load() != 0).count();
+    Ok(services + backends + maps.frontends()?.len())
 }
 
 /// What the maps mean, read twice with the same result.
