@@ -49,7 +49,7 @@ fn killed_in_the_midst_of_its_first_sync_over_maps_that_serve() -> Result<()> {
         let written = scene.kill_once(|written| written != before)?;
         println!("killed with {written} entries, which were {before}");
         load.goes_on(50)?;
-                agent.start()?;
+        agent.start()?;
         load.goes_on(50)?;
     }
     load.end()?;

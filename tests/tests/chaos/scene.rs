@@ -99,7 +99,12 @@ impl Scene {
                 agent.kill()?;
                 return entries(agent);
             }
-            ensure!(started.elapsed() < PATIENCE, "{written:?} entries after {} s: {}", PATIENCE.as_secs(), agent.log());
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "{written:?} entries after {} s: {}",
+                PATIENCE.as_secs(),
+                agent.log()
+            );
             // Not longer: a first sync takes milliseconds.
             thread::sleep(Duration::from_micros(200));
         }
