@@ -4,3 +4,4 @@
 mod agents;
 mod disk;
 mod scene;
+mod server;
