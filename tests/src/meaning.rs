@@ -152,6 +152,11 @@ impl Reader<'_> {
                 self.open(&owner, entry.active.load());
             }
             let range = SlotRange::unpack(entry.slots.load());
+            let named = self.names.contains_key(&id);
+            if rule.account == id && !named && range.len == 0 && self.owners.contains_key(&id) {
+                // It counts, and is no port any more: its port was closed and opened anew while connections named it.
+                continue;
+            }
             let slots = self.slots(range);
             // The low half of the word: the algorithm, and flags if there are any.
             let (algorithm, bits) = (Algorithm::name(rule.algorithm), word as u32);
