@@ -103,9 +103,19 @@ impl Agent {
 
     /// Starts it, with further arguments if there are any, and waits for nothing.
     pub fn spawn_with(&self, arguments: &[&str]) -> Result<()> {
+        self.launch(command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?, arguments)
+    }
+
+    /// Starts it as root with these capabilities and no other (`BPF`, `NET_ADMIN`), and waits for nothing.
+    pub fn spawn_able(&self, capabilities: &[&str]) -> Result<()> {
+        let mut command = command_inside("setpriv", &self.node, &self.cgroup)?;
+        command.args(able(capabilities)).arg(programs::find("mesh")?);
+        self.launch(command, &[])
+    }
+
+    fn launch(&self, mut command: Command, arguments: &[&str]) -> Result<()> {
         let mut running = self.running();
         ensure!(running.as_mut().is_none_or(|process| process.ended().is_some()), "the agent is running");
-        let mut command = command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?;
         command.args(["agent", "--node-name", NODE_NAME]);
         match self.kubeconfig() {
             Some(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
@@ -174,6 +184,16 @@ impl Agent {
         Ok(())
     }
 
+    /// The same as root with these capabilities and no other.
+    pub fn unload_able(&self, capabilities: &[&str]) -> Result<()> {
+        let mut command = Command::new("setpriv");
+        command.args(able(capabilities)).arg(programs::find("mesh")?);
+        command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
+        let output = command.output().context("run setpriv (package util-linux)")?;
+        ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// `mesh <arguments> --socket <this agent's> -o json`, parsed.
     pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let mut command = self.command(arguments)?;
@@ -233,4 +253,10 @@ impl Agent {
     fn running(&self) -> MutexGuard<'_, Option<Process>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Arguments of setpriv: what a program that root starts may ever have, as a container's capabilities are.
+fn able(capabilities: &[&str]) -> [String; 2] {
+    let added: Vec<_> = capabilities.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    [format!("--bounding-set=-all,{}", added.join(",")), "--inh-caps=-all".to_owned()]
 }
