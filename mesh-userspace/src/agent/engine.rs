@@ -7,7 +7,7 @@ use super::ring;
 use crate::api::query::EventFeed;
 use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
-use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded};
+use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
@@ -76,7 +76,7 @@ impl Engine {
         loaded: Loaded,
         reports: watch::Sender<Option<Arc<Report>>>,
     ) -> anyhow::Result<Self> {
-        let maps = KernelMaps::new(descriptors(&loaded)?)?;
+        let maps = KernelMaps::new(descriptors(loaded.pins())?)?;
         set_sampling(maps.arrays().settings, config.events);
         let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
         let reconciler = Reconciler::adopt(maps, || grace.wait())?;
@@ -312,18 +312,18 @@ fn return_memory() {
     }
 }
 
-/// The maps that the agent fills, of programs that are loaded.
-pub fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
+/// The maps that the agent fills, as they are pinned.
+pub fn descriptors(pins: &Pins) -> Result<KernelFds, datapath::Error> {
     Ok(KernelFds {
-        frontends: loaded.map("FRONTENDS")?,
-        addresses: loaded.map("ADDRESSES")?,
-        filter: loaded.map("FILTER")?,
-        services: loaded.map("SERVICES")?,
-        slots: loaded.map("SLOTS")?,
-        backends: loaded.map("BACKENDS")?,
-        connections: loaded.map("CONNECTIONS")?,
-        reason_counts: loaded.map("REASON_COUNTS")?,
-        settings: loaded.map("SETTINGS")?,
+        frontends: pins.open_map("FRONTENDS")?,
+        addresses: pins.open_map("ADDRESSES")?,
+        filter: pins.open_map("FILTER")?,
+        services: pins.open_map("SERVICES")?,
+        slots: pins.open_map("SLOTS")?,
+        backends: pins.open_map("BACKENDS")?,
+        connections: pins.open_map("CONNECTIONS")?,
+        reason_counts: pins.open_map("REASON_COUNTS")?,
+        settings: pins.open_map("SETTINGS")?,
     })
 }
 

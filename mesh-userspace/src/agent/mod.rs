@@ -43,6 +43,8 @@ pub fn run(config: &AgentConfig) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
+        // Else a log that cannot be written (a full disk) is complained of with eprintln!, which panics.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -55,7 +57,7 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     pins.prepare()?;
     let _lock = pins.lock()?;
     let cgroup = Cgroup::open(&config.datapath.cgroup)?;
-    let listener = server::bind(&config.socket)?;
+    let listener = server::open(&config.socket)?;
     let health = open(config.health, "--health-address").await?;
     let metrics = open(config.metrics, "--metrics-address").await?;
     let loaded = datapath::load(&pins, &config.sizes)?;

@@ -48,6 +48,44 @@ impl Agent {
         }
     }
 
+    /// Another agent of the same node, not running, with a log of its own: a rival, until it is given other places.
+    #[must_use]
+    pub fn another(&self, name: &str) -> Self {
+        Self {
+            node: self.node.clone(),
+            cgroup: self.cgroup.clone(),
+            covered: self.covered.clone(),
+            pins: self.pins.clone(),
+            socket: self.socket.clone(),
+            manifests: self.manifests.clone(),
+            kubeconfig: Mutex::new(self.kubeconfig()),
+            log: self.log.with_file_name(format!("{name}.log")),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// With other pins, for another cgroup.
+    #[must_use]
+    pub fn over(mut self, pins: PathBuf, cgroup: &Cgroup) -> Self {
+        self.pins = pins;
+        cgroup.path().clone_into(&mut self.covered);
+        self
+    }
+
+    /// With another API socket.
+    #[must_use]
+    pub fn answering(mut self, socket: PathBuf) -> Self {
+        self.socket = socket;
+        self
+    }
+
+    /// With another file to log to.
+    #[must_use]
+    pub fn logging(mut self, log: PathBuf) -> Self {
+        self.log = log;
+        self
+    }
+
     /// From its next start on it follows an API server instead of the manifests.
     pub fn follow(&self, kubeconfig: impl Into<PathBuf>) {
         *self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner) = Some(kubeconfig.into());
@@ -110,6 +148,11 @@ impl Agent {
             if status["pid"] == pid && synced && waiting == Some(0) { Ok(Ok(())) } else { Err(status.to_string()) }
         });
         ready.and_then(|ended| ended).with_context(|| format!("the agent said:\n{}", self.log()))
+    }
+
+    /// Waits until it ends by itself, and returns how.
+    pub fn wait_ended(&self) -> Result<ExitStatus> {
+        wait_for("the agent to end", || self.running().as_mut().context("not started")?.ended().context("it runs"))
     }
 
     /// Kills it with SIGKILL and waits until it is gone.
