@@ -1,12 +1,13 @@
 //! Picking a backend of a service and taking a slot on it.
 
 use crate::maps::{BACKENDS, SLOTS};
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_loop};
+use crate::pick::{self, Client};
+use aya_ebpf::helpers::generated::bpf_loop;
 use core::ffi::c_void;
 use mesh_common::admission::{self, Full};
 use mesh_common::reason::Reason;
-use mesh_common::select::{self, Draw};
-use mesh_common::tables::{Backend, BackendId, Rule, Service, SlotRange};
+use mesh_common::select;
+use mesh_common::tables::{Backend, BackendId, Service, SlotRange};
 
 /// A backend that was chosen, and why.
 pub struct Choice {
@@ -15,20 +16,6 @@ pub struct Choice {
     pub reason: Reason,
     /// The random bits of the pick; sampling uses them again.
     pub random: u32,
-}
-
-/// 32 random bits.
-#[inline(always)]
-pub fn random() -> u32 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_prandom_u32() }
-}
-
-/// The slot that the service's rule picks, whatever its load.
-#[inline(always)]
-pub fn position(service: &Service, len: u32, random: u32) -> u32 {
-    let algorithm = Rule::algorithm_of(service.rule.load());
-    select::pick(algorithm, &Draw { random, cursor: &service.cursor, len })
 }
 
 /// The backend in a slot.
@@ -40,9 +27,9 @@ pub fn in_slot(slot: u32) -> Option<(BackendId, &'static Backend)> {
 
 /// Picks a backend below `limit` connections and takes a slot on it.
 #[inline(always)]
-pub fn take(service: &Service, range: SlotRange, limit: u64) -> Result<Choice, Reason> {
-    let random = random();
-    let first = position(service, range.len, random);
+pub fn take(service: &Service, range: SlotRange, limit: u64, client: Client) -> Result<Choice, Reason> {
+    let random = pick::random();
+    let first = pick::position(service, range, random, client);
     let Some((id, backend)) = in_slot(range.base.wrapping_add(first)) else { return Err(Reason::Inconsistent) };
     match admission::take(&backend.active, limit) {
         Ok(()) => Ok(Choice { id, backend, reason: Reason::Selected, random }),

@@ -8,6 +8,7 @@ use crate::event::{self, Occasion};
 use crate::flow;
 use crate::frontend::{self, Destination};
 use crate::maps::{BACKENDS, FLOWS, REPLIES, SERVICES};
+use crate::pick::{self, Client};
 use crate::verdict::Verdict;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
@@ -35,7 +36,7 @@ pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
         event::count(id, Reason::FlowKept);
         return Verdict::Forward(address, port);
     }
-    match begin(&key) {
+    match begin(&key, Client { netns: socket.netns(), port: frontend.port }) {
         Ok(choice) => {
             let address = choice.backend.address;
             let port = BackendTag::port_of(choice.backend.tag.load());
@@ -73,14 +74,14 @@ fn going_on(key: &FlowKey) -> Option<(Address, Port)> {
 
 /// Chooses a backend and remembers it.
 #[inline(always)]
-fn begin(key: &FlowKey) -> Result<choice::Choice, Reason> {
+fn begin(key: &FlowKey, client: Client) -> Result<choice::Choice, Reason> {
     let Some(service) = SERVICES.get(key.service.0) else { return Err(Reason::Inconsistent) };
     let range = SlotRange::unpack(service.slots.load());
     if range.len == 0 {
         return Err(Reason::NoBackend);
     }
-    let random = choice::random();
-    let slot = range.base.wrapping_add(choice::position(service, range.len, random));
+    let random = pick::random();
+    let slot = range.base.wrapping_add(pick::position(service, range, random, client));
     let Some((id, backend)) = choice::in_slot(slot) else { return Err(Reason::Inconsistent) };
     let port = BackendTag::port_of(backend.tag.load());
     // An LRU table takes every insert but for a passing failure to evict; then the next datagram picks anew.

@@ -16,7 +16,7 @@ mod tests {
     #[test]
     fn slots_take_turns() {
         let cursor = Atomic64::new(0);
-        let picks: Vec<_> = (0..7).map(|_| pick(&Draw { random: 9, cursor: &cursor, len: 3 })).collect();
+        let picks: Vec<_> = (0..7).map(|_| pick(&Draw { random: 9, cursor: &cursor, len: 3, client: 0, port: 0 })).collect();
         assert_eq!(picks, [0, 1, 2, 0, 1, 2, 0]);
     }
 }

@@ -1,7 +1,7 @@
 //! What a Service and its slices become.
 
 use super::*;
-use crate::model::{Drain, EndpointPort, InternalTrafficPolicy, Limits, ServiceKey, TrafficDistribution};
+use crate::model::{Balance, Drain, EndpointPort, InternalTrafficPolicy, Limits, ServiceKey, TrafficDistribution};
 use mesh_common::address::Protocol;
 use mesh_common::select::Algorithm;
 use proptest::prelude::*;

@@ -83,6 +83,8 @@ pub struct Client {
 pub struct Rule {
     /// The load-balancing algorithm.
     pub algorithm: String,
+    /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.
+    pub hash: Option<String>,
     /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.
     pub policy: Option<String>,
     /// Among which endpoints it chooses: `cluster`, `local`, `same-node` or `same-zone`.
@@ -116,6 +118,8 @@ pub struct Candidate {
     /// Whether it can be chosen.
     #[serde(rename = "in")]
     pub is_in: bool,
+    /// Its weight against the others; 0 when it takes nothing.
+    pub weight: u32,
     /// Why, in words.
     pub why: String,
     /// Connections open now from this node.

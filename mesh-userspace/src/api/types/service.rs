@@ -53,6 +53,8 @@ pub struct Service {
     pub max_connections_per_backend: Option<u64>,
     /// The load-balancing algorithm.
     pub algorithm: String,
+    /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.
+    pub hash: Option<String>,
     /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.
     pub policy: Option<String>,
 }

@@ -40,6 +40,8 @@ pub struct PortTable {
     pub algorithm: String,
     /// Backends that take new connections.
     pub backends: Vec<SocketAddr>,
+    /// Positions of SLOTS: one for each backend, or more by weight or for Maglev.
+    pub slots: usize,
 }
 
 impl ServiceTable {
@@ -56,7 +58,7 @@ impl ServiceTable {
         let keys: HashMap<_, _> = account.backends.iter().map(|(key, backend)| (backend.id, *key)).collect();
         let ports = account.ports.iter().map(|port| {
             let slots = port.slots.iter().filter_map(|id| keys.get(id).copied()).collect();
-            (&port.frontends, port.algorithm, slots)
+            (&port.frontends, port.rule.algorithm, slots)
         });
         let kept = account.backends.keys().copied().collect();
         let limits = [account.max_connections, account.max_connections_per_backend];
@@ -72,12 +74,15 @@ impl ServiceTable {
     ) -> Self {
         let mut ports: Vec<PortTable> = ports
             .map(|(frontends, algorithm, slots)| {
-                kept.retain(|key| !slots.contains(key));
+                for key in &slots {
+                    kept.remove(key);
+                }
                 PortTable {
                     protocol: frontends.first().map(|key| key.protocol().to_string()).unwrap_or_default(),
                     frontends: sorted(frontends.iter().map(|key| socket(key.address, key.port))),
                     algorithm: algorithm.name().to_owned(),
-                    backends: sorted(slots.iter().map(|key| socket(key.address, key.port))),
+                    slots: slots.len(),
+                    backends: distinct(slots.iter().map(|key| socket(key.address, key.port))),
                 }
             })
             .collect();
@@ -96,6 +101,10 @@ impl ServiceTable {
 
 fn socket(address: Address, port: Port) -> SocketAddr {
     SocketAddr::new(address.into(), port.host())
+}
+
+fn distinct<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.collect::<BTreeSet<T>>().into_iter().collect()
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {

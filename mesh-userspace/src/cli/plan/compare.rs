@@ -91,7 +91,7 @@ pub fn maps(before: &[ServiceTable], after: &[ServiceTable]) -> Vec<MapChange> {
         change("FRONTENDS", &|tables| ports(tables, |port| port.frontends.len())),
         change("ADDRESSES", &|tables| tables.iter().map(|table| table.addresses.len()).sum()),
         change("SERVICES", &|tables| ports(tables, |_| 1)),
-        change("SLOTS", &|tables| ports(tables, |port| port.backends.len())),
+        change("SLOTS", &|tables| ports(tables, |port| port.slots)),
         change("BACKENDS", &|tables| tables.iter().map(backends).sum()),
     ]
 }

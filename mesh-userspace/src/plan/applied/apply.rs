@@ -26,18 +26,24 @@ impl Applied {
             MapOp::SetMaxConnectionsPerBackend { account, limit } => {
                 self.change(account, |account| account.max_connections_per_backend = limit);
             }
-            MapOp::CreateBackend { id, key, account } => {
+            MapOp::SetTraffic { account, traffic } => self.change(account, |account| account.traffic = traffic),
+            MapOp::SetWeight { key, account, weight, .. } => self.change(account, |account| {
+                if let Some(backend) = account.backends.get_mut(&key) {
+                    backend.weight = weight;
+                }
+            }),
+            MapOp::CreateBackend { id, key, account, weight } => {
                 self.backend_ids.take(id.0);
                 let ends = key.protocol == Protocol::Udp; // until the Service says so: remember_ends
                 self.change(account, |account| {
-                    account.backends.insert(key, AppliedBackend { id, ends });
+                    account.backends.insert(key, AppliedBackend { id, weight, ends });
                 });
             }
-            MapOp::ReviveBackend { id, key, account } => {
+            MapOp::ReviveBackend { id, key, account, weight } => {
                 let ends = self.gone.remove(&id).is_some_and(|gone| gone.ends);
                 self.change(account, |account| {
                     account.gone.remove(&key);
-                    account.backends.insert(key, AppliedBackend { id, ends });
+                    account.backends.insert(key, AppliedBackend { id, weight, ends });
                 });
             }
             // Nothing refers to it: it stays free until it is published.
@@ -47,14 +53,15 @@ impl Applied {
                     *slot = *backend;
                 }
             }),
-            MapOp::OpenPort { id, account, algorithm, dialled } => {
+            MapOp::OpenPort { id, rule, dialled } => {
+                let account = rule.account;
                 self.service_ids.take(id.0);
                 self.entries.insert(id, account);
                 let range = SlotRange::default();
-                let port = AppliedPort { id, dialled, frontends: Vec::new(), algorithm, range, slots: Vec::new() };
+                let port = AppliedPort { id, dialled, frontends: Vec::new(), rule, range, slots: Vec::new() };
                 self.change(account, |account| account.ports.push(port));
             }
-            MapOp::SetAlgorithm { id, algorithm, .. } => self.change_port(id, |port| port.algorithm = algorithm),
+            MapOp::SetRule { id, rule } => self.change_port(id, |port| port.rule = rule),
             MapOp::Publish { id, range, ref backends } => self.publish(id, range, backends.clone()),
             MapOp::SetFilter { ref address } => self.filter.set(address),
             MapOp::InsertFrontend { key, id } => {
