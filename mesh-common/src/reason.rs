@@ -13,31 +13,37 @@ pub enum Reason {
     Spilled = 1,
     /// A UDP socket that is not connected went on with the backend of its flow.
     FlowKept = 2,
+    /// The client went on with the backend that it had before: session affinity.
+    Affinity = 3,
     /// Refused: the Service has no eligible endpoint.
-    NoBackend = 3,
+    NoBackend = 4,
     /// Refused: the address is a Service's, the port is not.
-    NoSuchPort = 4,
+    NoSuchPort = 5,
     /// Refused: `maxConnections` connections are open.
-    ServiceLimit = 5,
+    ServiceLimit = 6,
     /// Refused: every backend has `maxConnectionsPerBackend` connections open.
-    BackendLimit = 6,
+    BackendLimit = 7,
     /// Refused: the table of connections is full.
-    TableFull = 7,
+    TableFull = 8,
     /// Refused: other processors won every race for the last slots.
-    Contended = 8,
+    Contended = 9,
     /// Refused: the tables contradict each other (an index out of range).
-    Inconsistent = 9,
+    Inconsistent = 10,
 }
 
 impl Reason {
     /// Columns reserved per Service; a power of two, with room for what comes.
     pub const COLUMNS: u32 = 16;
 
+    /// What a Service's `opened` counts besides `Selected`.
+    pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
+
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Selected,
         Self::Spilled,
         Self::FlowKept,
+        Self::Affinity,
         Self::NoBackend,
         Self::NoSuchPort,
         Self::ServiceLimit,
@@ -64,6 +70,7 @@ impl Reason {
             Self::Selected => "selected",
             Self::Spilled => "spilled",
             Self::FlowKept => "flow-kept",
+            Self::Affinity => "affinity",
             Self::NoBackend => "no-backend",
             Self::NoSuchPort => "no-such-port",
             Self::ServiceLimit => "service-limit",
@@ -80,6 +87,7 @@ impl Reason {
             Self::Selected => "chosen by the Service's algorithm",
             Self::Spilled => "the first pick was at its limit; another backend was chosen",
             Self::FlowKept => "the socket's UDP flow went on with its backend",
+            Self::Affinity => "the client kept its backend (sessionAffinity: ClientIP)",
             Self::NoBackend => "refused: the Service has no eligible endpoint",
             Self::NoSuchPort => "refused: the Service does not list this port",
             Self::ServiceLimit => "refused: the Service is at maxConnections",

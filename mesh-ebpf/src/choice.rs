@@ -14,8 +14,19 @@ pub struct Choice {
     pub id: BackendId,
     pub backend: &'static Backend,
     pub reason: Reason,
+    /// Where in `SLOTS` it was found.
+    pub slot: u32,
     /// The random bits of the pick; sampling uses them again.
     pub random: u32,
+}
+
+/// The position that the client keeps to, else the one that the service's rule picks, whatever its load.
+#[inline(always)]
+fn first(service: &Service, range: SlotRange, random: u32, client: Client, kept: Option<u32>) -> (u32, Reason) {
+    match kept {
+        Some(position) => (position, Reason::Affinity),
+        None => (pick::position(service, range, random, client), Reason::Selected),
+    }
 }
 
 /// The backend in a slot.
@@ -25,22 +36,52 @@ pub fn in_slot(slot: u32) -> Option<(BackendId, &'static Backend)> {
     Some((BackendId(id), BACKENDS.get(id)?))
 }
 
-/// Picks a backend below `limit` connections and takes a slot on it.
+/// Picks a backend below `limit` connections and takes a slot on it. `kept` is the position that the client keeps to, if
+/// it keeps to one.
 #[inline(always)]
-pub fn take(service: &Service, range: SlotRange, limit: u64, client: Client) -> Result<Choice, Reason> {
-    let random = pick::random();
-    let first = pick::position(service, range, random, client);
-    let Some((id, backend)) = in_slot(range.base.wrapping_add(first)) else { return Err(Reason::Inconsistent) };
-    match admission::take(&backend.active, limit) {
-        Ok(()) => Ok(Choice { id, backend, reason: Reason::Selected, random }),
+pub fn take(
+    service: &Service,
+    range: SlotRange,
+    limit: u64,
+    client: Client,
+    kept: Option<u32>,
+) -> Result<Choice, Reason> {
+    let choice = look(service, range, client, kept)?;
+    match admission::take(&choice.backend.active, limit) {
+        Ok(()) => Ok(choice),
         Err(full) => {
-            let id = spill(range, first, limit);
+            let Search { found: id, slot, .. } = spill(range, choice.slot.wrapping_sub(range.base), limit);
             match BACKENDS.get(id.0) {
-                Some(backend) if id != BackendId(0) => Ok(Choice { id, backend, reason: Reason::Spilled, random }),
+                Some(backend) if id != BackendId(0) => {
+                    Ok(Choice { id, backend, reason: Reason::Spilled, slot, random: choice.random })
+                }
                 _ if matches!(full, Full::Contended) => Err(Reason::Contended),
                 _ => Err(Reason::BackendLimit),
             }
         }
+    }
+}
+
+/// Picks a backend and takes nothing.
+#[inline(always)]
+pub fn look(service: &Service, range: SlotRange, client: Client, kept: Option<u32>) -> Result<Choice, Reason> {
+    let random = pick::random();
+    let (first, reason) = first(service, range, random, client, kept);
+    let slot = range.base.wrapping_add(first);
+    let Some((id, backend)) = in_slot(slot) else { return Err(Reason::Inconsistent) };
+    Ok(Choice { id, backend, reason, slot, random })
+}
+
+/// Moves a slot that was taken to the backend at this position, if that has room.
+#[inline(always)]
+pub fn move_to(choice: Choice, range: SlotRange, position: u32, limit: u64) -> Choice {
+    let slot = range.base.wrapping_add(position);
+    match in_slot(slot) {
+        Some((id, backend)) if id != choice.id && admission::take_once(&backend.active, limit) => {
+            admission::give_back(&choice.backend.active);
+            Choice { id, backend, reason: Reason::Affinity, slot, ..choice }
+        }
+        _ => choice,
     }
 }
 
@@ -49,17 +90,18 @@ struct Search {
     range: SlotRange,
     first: u32,
     found: BackendId,
+    slot: u32,
     limit: u64,
 }
 
 /// Takes a slot on the first backend after `first` that has room; id 0 when none has.
 #[inline(always)]
-fn spill(range: SlotRange, first: u32, limit: u64) -> BackendId {
-    let mut search = Search { range, first, found: BackendId(0), limit };
+fn spill(range: SlotRange, first: u32, limit: u64) -> Search {
+    let mut search = Search { range, first, found: BackendId(0), slot: 0, limit };
     let tries = range.len.saturating_sub(1);
     // SAFETY: the callback has the signature that the helper asks for, and `search` outlives the call.
     unsafe { bpf_loop(tries, try_next as *mut c_void, (&raw mut search).cast(), 0) };
-    search.found
+    search
 }
 
 /// One step of the search; 1 ends it. A callback is verified once, whatever the number of slots: a plain loop of some
@@ -68,9 +110,11 @@ extern "C" fn try_next(step: u64, search: *mut c_void) -> i64 {
     // SAFETY: `spill` passes its own `Search`, which nobody else holds.
     let search = unsafe { &mut *search.cast::<Search>() };
     let position = select::next(search.first, (step as u32).wrapping_add(1), search.range.len);
-    let Some((id, backend)) = in_slot(search.range.base.wrapping_add(position)) else { return 0 };
+    let slot = search.range.base.wrapping_add(position);
+    let Some((id, backend)) = in_slot(slot) else { return 0 };
     if admission::take_once(&backend.active, search.limit) {
         search.found = id;
+        search.slot = slot;
         return 1;
     }
     0

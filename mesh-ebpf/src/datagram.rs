@@ -1,14 +1,15 @@
 //! Datagrams of UDP sockets that are not connected: a flow for each socket and frontend, so that replies look right and
 //! a conversation stays with its backend for as long as that backend serves.
 
-use crate::choice;
+use crate::affinity;
+use crate::choice::{self, Choice};
 use crate::connection;
 use crate::context::{SockAddr, Socket};
 use crate::event::{self, Occasion};
 use crate::flow;
 use crate::frontend::{self, Destination};
 use crate::maps::{BACKENDS, FLOWS, REPLIES, SERVICES};
-use crate::pick::{self, Client};
+use crate::pick::Client;
 use crate::verdict::Verdict;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
@@ -36,7 +37,7 @@ pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
         event::count(id, Reason::FlowKept);
         return Verdict::Forward(address, port);
     }
-    match begin(&key, Client { netns: socket.netns(), port: frontend.port }) {
+    match begin(socket, &key, frontend.port) {
         Ok(choice) => {
             let address = choice.backend.address;
             let port = BackendTag::port_of(choice.backend.tag.load());
@@ -74,20 +75,27 @@ fn going_on(key: &FlowKey) -> Option<(Address, Port)> {
 
 /// Chooses a backend and remembers it.
 #[inline(always)]
-fn begin(key: &FlowKey, client: Client) -> Result<choice::Choice, Reason> {
+fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey, port: Port) -> Result<Choice, Reason> {
     let Some(service) = SERVICES.get(key.service.0) else { return Err(Reason::Inconsistent) };
     let range = SlotRange::unpack(service.slots.load());
     if range.len == 0 {
         return Err(Reason::NoBackend);
     }
-    let random = pick::random();
-    let slot = range.base.wrapping_add(pick::position(service, range, random, client));
-    let Some((id, backend)) = choice::in_slot(slot) else { return Err(Reason::Inconsistent) };
+    let dialling = Client { netns: socket.netns(), port };
+    let client = affinity::client(service, key.service, || dialling.netns);
+    let kept = client.as_ref().and_then(|client| client.kept(range));
+    let mut choice = choice::look(service, range, dialling, kept)?;
+    if let (Some(client), None) = (&client, kept)
+        && let Some(position) = client.remember(&choice, range)
+    {
+        choice = choice::look(service, range, dialling, Some(position))?;
+    }
+    let Choice { id, backend, .. } = choice;
     let port = BackendTag::port_of(backend.tag.load());
     // An LRU table takes every insert but for a passing failure to evict; then the next datagram picks anew.
     let _ = FLOWS.insert(key, Flow { address: backend.address, backend: id, port, _pad: 0 }, ANY);
     service.opened.fetch_add(1);
-    Ok(choice::Choice { id, backend, reason: Reason::Selected, random })
+    Ok(choice)
 }
 
 /// Remembers what the backend's replies to this socket must look like.

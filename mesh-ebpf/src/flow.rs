@@ -1,5 +1,6 @@
 //! Where a connection goes: the decision, from the address that the client named.
 
+use crate::affinity;
 use crate::choice::{self, Choice};
 use crate::connection;
 use crate::context::{SockAddr, Socket};
@@ -66,27 +67,35 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
     let account = account_of(service, occasion.service, account_id)?;
     take_account(account, account_id, occasion.cookie)?;
     let limit = account.max_connections_per_backend.load();
-    let client = Client { netns: socket.netns(), port: occasion.frontend.port };
-    let choice = match choice::take(service, range, limit, client) {
+    let dialling = Client { netns: socket.netns(), port: occasion.frontend.port };
+    let client = affinity::client(service, occasion.service, || dialling.netns);
+    let kept = client.as_ref().and_then(|client| client.kept(range));
+    let choice = match choice::take(service, range, limit, dialling, kept) {
         // A socket that holds a slot of this Service may be what fills its backend.
         Err(Reason::BackendLimit) if connection::release_own(occasion.cookie, account_id) => {
-            choice::take(service, range, limit, client)
+            choice::take(service, range, limit, dialling, kept)
         }
         choice => choice,
     };
-    let choice = match choice {
+    let mut choice = match choice {
         Ok(choice) => choice,
         Err(reason) => {
             admission::give_back(&account.active);
             return Err(reason);
         }
     };
+    // A backend that is kept to but full is not forgotten: the spilled connection is an exception.
+    if let (Some(client), None) = (&client, kept)
+        && let Some(position) = client.remember(&choice, range)
+    {
+        choice = choice::move_to(choice, range, position, limit);
+    }
     let held = Connection {
         frontend: *occasion.frontend,
         account: account_id,
         service: occasion.service,
         backend: choice.id,
-        netns: client.netns,
+        netns: dialling.netns,
         // SAFETY: a helper without arguments.
         opened_at: unsafe { bpf_ktime_get_coarse_ns() },
         flags: 0,

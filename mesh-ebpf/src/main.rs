@@ -8,6 +8,7 @@
 //! | `frontend` | what a destination address is |
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
+//! | `affinity` | the backend that a client keeps to |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
 //! | `verdict` | turning a decision into a return value |
@@ -16,6 +17,7 @@
 #![no_std]
 #![no_main]
 
+mod affinity;
 mod choice;
 mod connection;
 mod context;

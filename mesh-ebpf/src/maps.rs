@@ -7,8 +7,8 @@ use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    Backend, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey, Service, ServiceId, Settings, Traffic,
-    sizes,
+    Affinity, AffinityKey, Backend, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey, Service,
+    ServiceId, Settings, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -53,6 +53,11 @@ pub static FLOWS: LruHashMap<FlowKey, Flow, { sizes::FLOWS as usize }> = LruHash
 /// What replies of those flows must look like. Written by: programs. When full: the oldest goes and is made anew.
 #[btf_map]
 pub static REPLIES: LruHashMap<ReplyKey, FrontendKey, { sizes::FLOWS as usize }> = LruHashMap::new();
+
+/// The backend that each client of a Service with session affinity keeps to. Written by: programs. When full: the client
+/// that stayed away longest is balanced anew.
+#[btf_map]
+pub static AFFINITY: LruHashMap<AffinityKey, Affinity, { sizes::AFFINITIES as usize }> = LruHashMap::new();
 
 /// Choices and refusals by service and reason. Written by: programs.
 #[btf_map]

@@ -4,6 +4,7 @@ use crate::choice::in_slot;
 use crate::maps::TRAFFIC;
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns};
 use mesh_common::address::Port;
+use mesh_common::atomic::Atomic64;
 use mesh_common::select::least_connections::{self, Load};
 use mesh_common::select::slow_start::{self, TRIES};
 use mesh_common::select::{self, Algorithm, Draw};
@@ -49,7 +50,7 @@ pub fn position(service: &Service, range: SlotRange, random: u32, client: Client
         && let Some(traffic) = TRAFFIC.get(Rule::account_of(rule).0)
         && traffic.slow_start_window.load() > 0
     {
-        return warmed(traffic, algorithm, &draw, range.base, position);
+        return warmed(traffic, &service.cursor, range.pack(), algorithm, position);
     }
     position
 }
@@ -59,9 +60,11 @@ fn load(backend: &Backend) -> Load {
     Load { active: backend.active.load(), weight: backend.weight.load() }
 }
 
-/// Picks anew, by turns or at random, while a new backend is picked more often than its age allows; a few times.
-#[inline(always)]
-fn warmed(traffic: &Traffic, algorithm: u8, draw: &Draw<'_>, base: u32, mut position: u32) -> u32 {
+/// Picks anew, by turns or at random, while a new backend is picked more often than its age allows; a few times. A
+/// function of its own: inlined wherever it is needed it makes the programs a third larger.
+#[inline(never)]
+fn warmed(traffic: &Traffic, cursor: &Atomic64, range: u64, algorithm: u8, mut position: u32) -> u32 {
+    let SlotRange { base, len } = SlotRange::unpack(range);
     let (window, ramp) = (traffic.slow_start_window.load(), traffic.ramp());
     let from = traffic.slow_start_from.load() as u16;
     // SAFETY: a helper without arguments.
@@ -74,7 +77,7 @@ fn warmed(traffic: &Traffic, algorithm: u8, draw: &Draw<'_>, base: u32, mut posi
         if slow_start::accepts(&ramp, from, window, age, random as u16) {
             break;
         }
-        position = select::pick(algorithm, &Draw { random, ..*draw });
+        position = select::pick(algorithm, &Draw { random, cursor, len, client: 0, port: 0 });
     }
     position
 }

@@ -1,6 +1,7 @@
 //! What the command line asks of the agent.
 
 use crate::datapath::Sizes;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The socket of the agent unless told otherwise.
@@ -20,6 +21,10 @@ pub struct AgentConfig {
     pub datapath: DatapathConfig,
     /// The unix socket of the API.
     pub socket: PathBuf,
+    /// Where `/healthz`, `/livez` and `/readyz` are answered over TCP; nowhere when `None`.
+    pub health: Option<SocketAddr>,
+    /// Where `/metrics` is answered over TCP; nowhere when `None`.
+    pub metrics: Option<SocketAddr>,
     /// How large the maps are made.
     pub sizes: Sizes,
     /// Which choices and refusals become events.

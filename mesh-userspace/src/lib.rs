@@ -1,7 +1,7 @@
 //! The agent and the command line of mesh.
 //!
 //! ```text
-//! source -> model -> state -> plan -> maps -> reconcile        datapath (load, attach, pin)        cli, api
+//! source -> model -> state -> plan -> maps -> reconcile        datapath (load, attach, pin)        cli, api, metrics
 //! ```
 //!
 //! `source` knows Kubernetes and files and nothing of BPF. `plan` is pure. `datapath` and `maps` know BPF and nothing
@@ -17,6 +17,7 @@ pub mod datapath;
 pub mod doctor;
 pub mod drain;
 pub mod maps;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod reconcile;

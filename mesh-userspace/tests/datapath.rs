@@ -36,8 +36,16 @@ impl Drop for Place {
     }
 }
 
-const SMALL: Sizes =
-    Sizes { frontends: 64, addresses: 64, services: 64, slots: 256, backends: 64, connections: 64, flows: 64 };
+const SMALL: Sizes = Sizes {
+    frontends: 64,
+    addresses: 64,
+    services: 64,
+    slots: 256,
+    backends: 64,
+    connections: 64,
+    flows: 64,
+    affinities: 64,
+};
 
 #[test]
 fn every_program_is_verified_and_attached_where_it_belongs() {

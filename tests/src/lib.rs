@@ -32,13 +32,14 @@
 //!
 //! Many connections at once: [`Client::connect_many`](client::Client::connect_many) to hold them one by one, and
 //! [`Storm`](storm::Storm) for processes that race, are killed, and are counted exactly. Deployments instead of single
-//! pods: [`ControlPlane`](control_plane::ControlPlane).
+//! pods: [`ControlPlane`](control_plane::ControlPlane). Kubernetes itself: [`cluster`].
 //!
 //! Other clients: [`Pod::python`](world::Pod::python), [`Pod::curl`](world::Pod::curl), and C by
 //! [`Pod::compile`](world::Pod::compile); anything else by [`Pod::command`](world::Pod::command). Set `MESH_BIN` to test
 //! another build of the agent.
 
 pub mod client;
+pub mod cluster;
 pub mod control_plane;
 pub mod echo;
 pub mod expect;

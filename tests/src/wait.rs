@@ -9,15 +9,24 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Tries `condition` until it is `Ok`, and returns what it gave. After [`PATIENCE`] it fails with `what` and the last
 /// error, so write into the error what was seen instead.
-pub fn wait_for<T, E: Display>(what: &str, mut condition: impl FnMut() -> Result<T, E>) -> Result<T> {
+pub fn wait_for<T, E: Display>(what: &str, condition: impl FnMut() -> Result<T, E>) -> Result<T> {
+    wait_for_within(PATIENCE, what, condition)
+}
+
+/// The same for what takes its time even when all is well: a real API server, the pods of a Deployment.
+pub fn wait_for_within<T, E: Display>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<T, E>,
+) -> Result<T> {
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
         match condition() {
             Ok(value) => return Ok(value),
             // `{:#}` lets an anyhow error show its causes.
-            Err(seen) if started.elapsed() > PATIENCE => {
-                bail!("waited {} s for {what}; last seen: {seen:#}", PATIENCE.as_secs())
+            Err(seen) if started.elapsed() > patience => {
+                bail!("waited {} s for {what}; last seen: {seen:#}", patience.as_secs())
             }
             Err(_) => std::thread::sleep(pause),
         }

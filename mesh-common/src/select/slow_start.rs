@@ -40,8 +40,8 @@ pub fn accepts(ramp: &Ramp, from: u16, window: u64, age: u64, random: u16) -> bo
 /// The largest of 16 random bits that accept a backend younger than the window.
 #[inline(always)]
 fn threshold(ramp: &Ramp, from: u16, window: u64, age: u64) -> u32 {
-    // Age in 256ths of a part; `window` is above 0 here, and below 2^52 ns (52 days).
-    let scaled = ((age * ((PARTS as u64) << 8)) / window) as usize;
+    // Age in 256ths of a part; `window` is below 2^52 ns (52 days).
+    let scaled = (age * ((PARTS as u64) << 8) / window.max(1)) as usize;
     let (part, within) = (scaled >> 8, (scaled & 0xff) as i64);
     let start = if part == 0 { from } else { ramp[(part - 1) & (PARTS - 1)] } as i64;
     let end = ramp[part & (PARTS - 1)] as i64;

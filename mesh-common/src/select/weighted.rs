@@ -24,7 +24,11 @@ fn counts(weights: &[u32]) -> Vec<usize> {
     let most = MOST_SLOTS.max(weights.len()) as u64;
     let count = |&weight: &u32| {
         let weight = u64::from(weight / divisor);
-        if total <= most || weight == 0 { weight as usize } else { ((weight * most + total / 2) / total).max(1) as usize }
+        if total <= most || weight == 0 {
+            weight as usize
+        } else {
+            ((weight * most + total / 2) / total).max(1) as usize
+        }
     };
     weights.iter().map(count).collect()
 }

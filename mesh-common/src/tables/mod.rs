@@ -12,6 +12,7 @@
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
 //! | `REPLIES` | LRU hash | [`ReplyKey`] -> [`FrontendKey`] | programs | oldest evicted: the next datagram writes it again |
+//! | `AFFINITY` | LRU hash | [`AffinityKey`] -> [`Affinity`] | programs | oldest evicted: that client is balanced anew |
 //! | `REASON_COUNTS` | array | service * 16 + reason -> count | programs | cannot be |
 //! | `SETTINGS` | array | 0 -> [`Settings`] | agent | cannot be |
 //! | `EVENTS` | ring buffer | [`Event`] | programs | the event is lost and counted |
@@ -20,6 +21,7 @@
 //! never changes its value while its key lives, because a freed element may be another key's at once while a preempted
 //! program still holds it.
 
+mod affinity;
 mod backend;
 mod connection;
 mod event;
@@ -30,6 +32,7 @@ mod service;
 mod settings;
 mod traffic;
 
+pub use affinity::{Affinity, AffinityKey, Pin};
 pub use backend::{Backend, BackendId, BackendState, BackendTag};
 pub use connection::{CONFIRMED, Connection};
 pub use event::{COMM_LEN, Event};
@@ -59,6 +62,8 @@ pub mod sizes {
     pub const CONNECTIONS: u32 = 131_072;
     /// Flows of UDP sockets that are not connected.
     pub const FLOWS: u32 = 65_536;
+    /// Clients that keep to a backend, over all Services with session affinity.
+    pub const AFFINITIES: u32 = 65_536;
     /// Bytes of the event ring; a power of two and a multiple of the page size.
     pub const EVENTS_BYTES: u32 = 262_144;
 }

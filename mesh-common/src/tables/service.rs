@@ -33,8 +33,9 @@ pub struct Service {
     pub opened: Atomic64,
     /// Picks made, for algorithms that take turns. Written by: programs.
     pub cursor: Atomic64,
-    /// Zero.
-    pub _reserved: Atomic64,
+    /// `sessionAffinity`: how long a client may stay away and still keep its backend, nanoseconds; 0 for no affinity.
+    /// Written by: agent.
+    pub affinity_timeout: Atomic64,
 }
 
 const _: () = assert!(size_of::<Service>() == 64);

@@ -42,7 +42,12 @@ impl Traffic {
     /// An entry that asks for nothing.
     pub const fn new() -> Self {
         const ZERO: Atomic64 = Atomic64::new(0);
-        Self { slow_start_window: ZERO, slow_start_from: ZERO, slow_start_ramp: [ZERO; PARTS / 4], _reserved: [ZERO; 12] }
+        Self {
+            slow_start_window: ZERO,
+            slow_start_from: ZERO,
+            slow_start_ramp: [ZERO; PARTS / 4],
+            _reserved: [ZERO; 12],
+        }
     }
 
     /// The ramp of the slow start.

@@ -10,6 +10,7 @@ use crate::config::{AgentConfig, EventSampling};
 use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded};
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
+use crate::metrics::Progress;
 use crate::reconcile::{Audit, GraceTicket, Reconciler, State};
 use crate::source::Change;
 use crate::state::ClusterState;
@@ -36,6 +37,8 @@ pub struct Engine {
     pub reconciler: Reconciler<KernelMaps>,
     /// When the agent started.
     pub since: Timestamp,
+    /// How long changes take to get into the maps.
+    pub progress: Progress,
     /// When a source last reported a change.
     pub last_change: Option<Timestamp>,
     /// The last recount, and when it ended.
@@ -77,6 +80,7 @@ impl Engine {
             state: ClusterState::new(config.node_name.as_str(), 1),
             reconciler,
             since: Timestamp::now(),
+            progress: Progress::default(),
             last_change: None,
             audit: None,
             drain_errors: Vec::new(),
@@ -111,6 +115,7 @@ impl Engine {
 
     /// Takes in what a source reported.
     pub fn apply(&mut self, changes: Vec<Change>) {
+        self.progress.received();
         for change in changes {
             self.state.apply(change);
         }
@@ -122,7 +127,9 @@ impl Engine {
         if !self.state.is_synced() {
             return;
         }
+        self.progress.begin();
         for key in self.state.take_dirty() {
+            self.progress.wants(&key);
             let desired = self.state.compile(&key);
             self.reconciler.set(key, desired);
         }
@@ -131,6 +138,7 @@ impl Engine {
             self.reconciler.first_list_done();
         }
         self.reconciler.sync(Instant::now());
+        self.progress.end(|key| self.reconciler.is_pending(key));
         for gone in self.reconciler.take_gone() {
             if gone.ends {
                 self.drains.add(gone.id);

@@ -18,15 +18,18 @@ mod ring;
 
 pub use clock::{monotonic, timestamp};
 
-use crate::api::{query, server};
+use crate::api::{probes, query, server};
 use crate::config::AgentConfig;
 use crate::datapath::{self, Cgroup, Pins};
 use crate::source::manifests;
 use anyhow::Context;
 use engine::Engine;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 /// Batches of changes that may wait for the owner.
 const CHANGES: usize = 1024;
@@ -52,6 +55,8 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     let _lock = pins.lock()?;
     let cgroup = Cgroup::open(&config.datapath.cgroup)?;
     let listener = server::bind(&config.socket)?;
+    let health = open(config.health, "--health-address").await?;
+    let metrics = open(config.metrics, "--metrics-address").await?;
     let loaded = datapath::load(&pins, &config.sizes)?;
     let ring = ring::Ring::new(&loaded)?;
     let engine = Engine::new(config, cgroup, loaded)?;
@@ -59,17 +64,33 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     let (changes, received) = mpsc::channel(CHANGES);
     let _following = manifests::spawn(&config.manifests, changes)?;
     let (queries, asked): (query::Queries, _) = mpsc::channel(QUERIES);
-    let mut stopping = stop.clone();
-    let server = tokio::spawn(server::serve(listener, queries, async move {
-        // An error means that the sender is gone: the process is ending, too.
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }));
+    let mut servers = JoinSet::new();
+    for (listener, routes) in [(health, probes::health(queries.clone())), (metrics, probes::metrics(queries.clone()))] {
+        if let Some(listener) = listener {
+            servers.spawn(probes::serve(listener, routes, stopped(stop.clone())));
+        }
+    }
+    servers.spawn(server::serve(listener, queries, stopped(stop.clone())));
     owner::own(engine, received, asked, ring, stop).await?;
     // Answers under way are given up after a moment: nothing depends on them.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), server).await;
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), servers.join_all()).await;
     let _ = std::fs::remove_file(&config.socket);
     tracing::info!("the agent ends; the data path stays in place (`mesh unload` takes it away)");
     Ok(())
+}
+
+/// The TCP address that the configuration may name.
+async fn open(address: Option<SocketAddr>, option: &'static str) -> Result<Option<TcpListener>, probes::ListenError> {
+    match address {
+        Some(address) => probes::listen(address, option).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Resolves once the agent was told to end.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: the process is ending, too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// True once the agent was told to end.

@@ -10,10 +10,12 @@
 //! | [`query`] | what the server asks the owner of the state |
 //! | [`answer`] | the answers, built from what the owner owns |
 //! | [`server`] | the agent's side of the socket |
+//! | [`probes`] | health and metrics, for load balancers, the kubelet and Prometheus, over TCP, too |
 //! | [`client`] | the command line's side of the socket |
 
 pub mod answer;
 pub mod client;
+pub mod probes;
 pub mod query;
 pub mod server;
 pub mod types;

@@ -3,6 +3,8 @@
 use super::types::{
     Backend, Connection, Event, Explanation, Failure, Finding, Service, ServiceDetail, ServiceTable, Status,
 };
+use crate::metrics::Figures;
+use jiff::Timestamp;
 use mesh_common::address::Protocol;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +19,12 @@ pub type Reply<T> = oneshot::Sender<T>;
 /// One question. The owner answers between two changes, so an answer is one moment's whole truth.
 #[derive(Debug)]
 pub enum Query {
-    /// `/v1/status`, `/readyz`, `/healthz`.
+    /// `/v1/status`.
     Status(Reply<Status>),
+    /// `/readyz`, `/healthz`.
+    Vitals(Reply<Vitals>),
+    /// `/metrics`.
+    Figures(Reply<Box<Figures>>),
     /// `/livez`: that the owner answers at all.
     Alive(Reply<()>),
     /// `/v1/services`, sorted by namespace and name.
@@ -37,6 +43,29 @@ pub enum Query {
     Events(Reply<EventFeed>),
     /// `/v1/tables`: what the maps hold, Service by Service.
     Tables(Reply<Vec<ServiceTable>>),
+}
+
+/// What probes ask for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vitals {
+    /// Not every source has reported its first full list, or its programs are not attached yet.
+    pub starting: bool,
+    /// Hooks at which the agent's program is not in force.
+    pub broken: Vec<String>,
+    /// Whether load balancers may send the node something new: it is not about to be deleted (KEP-3836).
+    pub node_eligible: bool,
+    /// When the maps were last brought in line; `None` before the first time.
+    pub last_updated: Option<Timestamp>,
+}
+
+impl Vitals {
+    /// Why new connections are not served as the cluster says; `None` when they are.
+    pub fn trouble(&self) -> Option<String> {
+        if self.starting {
+            return Some("starting: not every source has reported its first full list".to_owned());
+        }
+        (!self.broken.is_empty()).then(|| format!("not in force: {}", self.broken.join(", ")))
+    }
 }
 
 /// Which namespace a listing is about; all when `None`.

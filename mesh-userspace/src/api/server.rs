@@ -1,7 +1,8 @@
 //! The agent's side of the socket: routes, and who may open it.
 
+use super::probes;
 use super::query::{EventFeed, ExplainQuery, ExplainTarget, Queries, Query, Reply, Scope};
-use super::types::{Event, Failure, Health};
+use super::types::{Event, Failure};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{StatusCode, header};
@@ -84,17 +85,16 @@ fn router(owner: Queries) -> Router {
         .route("/v1/connections", get(connections))
         .route("/v1/explain", get(explain))
         .route("/v1/events", get(events))
-        .route("/livez", get(async |State(owner): State<Queries>| ask(&owner, Query::Alive).await.map(|()| "ok\n")))
-        .route("/readyz", get(readiness))
-        .route("/healthz", get(readiness))
         .fallback(async || {
             refusal(StatusCode::NOT_FOUND, "there is no such path", "docs/api.md lists the paths of this API")
         })
-        .with_state(owner)
+        .with_state(owner.clone())
+        .merge(probes::health(owner.clone()))
+        .merge(probes::metrics(owner))
 }
 
 /// The owner's answer to one question.
-async fn ask<T>(owner: &Queries, question: impl FnOnce(Reply<T>) -> Query) -> Result<T, Unavailable> {
+pub(super) async fn ask<T>(owner: &Queries, question: impl FnOnce(Reply<T>) -> Query) -> Result<T, Unavailable> {
     let (reply, answer) = oneshot::channel();
     let asked = async {
         owner.send(question(reply)).await.ok()?;
@@ -104,7 +104,7 @@ async fn ask<T>(owner: &Queries, question: impl FnOnce(Reply<T>) -> Query) -> Re
 }
 
 /// The owner of the state ended, or did not answer in time.
-struct Unavailable;
+pub(super) struct Unavailable;
 
 impl IntoResponse for Unavailable {
     fn into_response(self) -> Response {
@@ -270,19 +270,4 @@ fn line(event: &Arc<Event>) -> Bytes {
     let mut line = serde_json::to_vec(event.as_ref()).unwrap_or_default();
     line.push(b'\n');
     line.into()
-}
-
-/// 200 when new connections are served as the manifests say as far as the data path is concerned: an object that could
-/// not be read degrades the health and not the readiness.
-async fn readiness(State(owner): State<Queries>) -> Result<Response, Unavailable> {
-    let status = ask(&owner, Query::Status).await?;
-    let broken: Vec<_> = status.programs.iter().filter(|p| !p.in_force).map(|p| p.hook.as_str()).collect();
-    Ok(if status.health == Health::Starting {
-        (StatusCode::SERVICE_UNAVAILABLE, "starting: not every source has reported its first full list\n")
-            .into_response()
-    } else if !broken.is_empty() {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not in force: {}\n", broken.join(", "))).into_response()
-    } else {
-        "ok\n".into_response()
-    })
 }

@@ -6,6 +6,7 @@ use crate::agent;
 use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling};
 use crate::datapath::{self, Sizes};
 use mesh_common::tables::sizes;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Serve what Kubernetes manifests say, in the foreground.
@@ -30,6 +31,14 @@ pub struct Arguments {
     /// The unix socket to answer on.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, env = "MESH_SOCKET")]
     socket: PathBuf,
+
+    /// Answer /healthz, /livez and /readyz here, for load balancers and the kubelet (kube-proxy: 0.0.0.0:10256).
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Observing")]
+    health_address: Option<SocketAddr>,
+
+    /// Answer /metrics here, for Prometheus (kube-proxy: 127.0.0.1:10249). It names Services, so choose who reaches it.
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Observing")]
+    metrics_address: Option<SocketAddr>,
 
     /// Most frontends: one for each ClusterIP, port and protocol.
     #[arg(long, value_name = "N", default_value_t = sizes::FRONTENDS, value_parser = entries(), help_heading = "Sizes")]
@@ -59,6 +68,11 @@ pub struct Arguments {
     /// Most flows of UDP sockets that are not connected; the oldest give way.
     #[arg(long, value_name = "N", default_value_t = sizes::FLOWS, value_parser = entries(), help_heading = "Sizes")]
     max_flows: u32,
+
+    /// Most clients that keep to a backend, over all Services with session affinity; the one that stayed away longest is
+    /// balanced anew.
+    #[arg(long, value_name = "N", default_value_t = sizes::AFFINITIES, value_parser = entries(), help_heading = "Sizes")]
+    max_affinities: u32,
 
     /// One choice in N becomes an event, rounded up to a power of two; 0 for none. Refusals are not sampled.
     #[arg(long, value_name = "N", default_value_t = EventSampling::default().one_choice_in, help_heading = "Events")]
@@ -96,6 +110,8 @@ impl Arguments {
             node_name: self.node_name,
             datapath: self.datapath.config()?,
             socket: self.socket,
+            health: self.health_address,
+            metrics: self.metrics_address,
             sizes: Sizes {
                 frontends: self.max_frontends,
                 addresses: self.max_addresses,
@@ -104,6 +120,7 @@ impl Arguments {
                 backends: self.max_backends,
                 connections: self.max_connections,
                 flows: self.max_flows,
+                affinities: self.max_affinities,
             },
             events: EventSampling { one_choice_in: self.event_sample, per_second: self.event_rate },
         })
@@ -131,6 +148,7 @@ mod tests {
         assert_eq!(config.socket, PathBuf::from("/run/mesh/mesh.sock"));
         assert_eq!(config.datapath.pins, PathBuf::from("/sys/fs/bpf/mesh"));
         assert_eq!(config.sizes, Sizes::default());
+        assert_eq!((config.health, config.metrics), (None, None));
         assert_eq!(config.events, EventSampling::default());
     }
 
@@ -138,15 +156,27 @@ mod tests {
     fn every_argument_arrives() {
         let config = parse(
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
-             --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --event-sample 9 \
-             --event-rate 10",
+             --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --max-affinities 9 \
+             --event-sample 10 --event-rate 11 --health-address 0.0.0.0:10256 \
+             --metrics-address [::1]:10249",
         )
         .unwrap();
         assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
         assert_eq!(config.socket, PathBuf::from("/s"));
-        let sizes = Sizes { frontends: 2, addresses: 7, services: 3, slots: 4, backends: 5, connections: 6, flows: 8 };
+        assert_eq!(config.health, "0.0.0.0:10256".parse().ok());
+        assert_eq!(config.metrics, "[::1]:10249".parse().ok());
+        let sizes = Sizes {
+            frontends: 2,
+            addresses: 7,
+            services: 3,
+            slots: 4,
+            backends: 5,
+            connections: 6,
+            flows: 8,
+            affinities: 9,
+        };
         assert_eq!(config.sizes, sizes);
-        assert_eq!(config.events, EventSampling { one_choice_in: 9, per_second: 10 });
+        assert_eq!(config.events, EventSampling { one_choice_in: 10, per_second: 11 });
     }
 
     #[test]
@@ -157,6 +187,7 @@ mod tests {
             "agent --manifests m --node-name n --max-slots 100000000",
             "agent --manifests m --node-name n --event-rate -1",
             "agent --manifests m --node-name=",
+            "agent --manifests m --node-name n --health-address 10256",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

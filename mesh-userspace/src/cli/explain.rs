@@ -210,6 +210,9 @@ fn rule(rule: &Rule) -> String {
     if let Some(scope) = Scope::ALL.into_iter().find(|scope| scope.name() == rule.scope) {
         let _ = write!(text, " among {}", scope.sentence());
     }
+    if let Some(seconds) = rule.affinity_timeout_seconds {
+        let _ = write!(text, " (sessionAffinity: ClientIP, {seconds} s)");
+    }
     if !rule.traffic_distribution.is_empty() {
         let _ = write!(text, " (trafficDistribution: {})", rule.traffic_distribution);
     }

@@ -102,6 +102,7 @@ impl Listed for Service {
         Column::wide("OPENED"),
         Column::wide("PER-BACKEND"),
         Column::wide("ALGORITHM"),
+        Column::wide("AFFINITY"),
         Column::wide("POLICY"),
         Column::wide("MESSAGE"),
     ];
@@ -125,6 +126,7 @@ impl Listed for Service {
             self.opened.into(),
             words::limit(self.max_connections_per_backend).into(),
             words::algorithm(&self.algorithm, self.hash.as_deref()).into(),
+            affinity(self).into(),
             self.policy.as_deref().unwrap_or_default().into(),
             (&self.message).into(),
         ]
@@ -133,6 +135,11 @@ impl Listed for Service {
     fn key(&self) -> String {
         self.service_name().to_string()
     }
+}
+
+/// `ClientIP (10800s)`; empty for none.
+fn affinity(service: &Service) -> String {
+    service.affinity_timeout_seconds.map(|seconds| format!("ClientIP ({seconds}s)")).unwrap_or_default()
 }
 
 fn tone(state: ServiceState) -> Tone {
@@ -164,6 +171,7 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
         })),
     );
     field("Algorithm", service.algorithm.clone());
+    field("Affinity", affinity(service));
     field("Policy", service.policy.clone().unwrap_or_default());
     field(
         "Limits",

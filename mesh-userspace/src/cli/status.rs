@@ -99,7 +99,8 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
         Health::Starting => Tone::Warning,
         Health::Degraded => Tone::Bad,
     };
-    field("Health", tone.paint(status.health.name()));
+    let leaving = if status.node_eligible { "" } else { ", the node is about to be deleted" };
+    field("Health", format!("{}{leaving}", tone.paint(status.health.name())));
     field(
         "Agent",
         format!(
@@ -126,9 +127,24 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
     ];
     let parts = parts.iter().filter(|(count, _, always)| *always || *count > 0);
     field("Services", parts.map(|(count, word, _)| format!("{count} {word}")).collect::<Vec<_>>().join(", "));
+    let sync = status.synchronisation;
+    let took = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
+    let mut line = sync.first_seconds.map_or_else(|| "not yet".to_owned(), |first| format!("first in {}", took(first)));
+    if let Some(mean) = sync.mean_seconds {
+        let _ = write!(line, ", then {} in {} each", words::count(sync.changes, "change"), took(mean));
+    }
+    if sync.failures > 0 {
+        let failures = words::count(sync.failures, "failure");
+        let _ = write!(line, ", {failures}, {} tried again", words::count(sync.retries, "Service"));
+    }
+    field("Sync", line);
     let connections = status.connections;
     let mut line = format!("{} active, {} opened", connections.active, connections.opened);
-    for (count, word) in [(connections.spilled, "spilled"), (connections.flow_kept, "kept by flow")] {
+    for (count, word) in [
+        (connections.spilled, "spilled"),
+        (connections.flow_kept, "kept by flow"),
+        (connections.affinity_kept, "kept by affinity"),
+    ] {
         if count > 0 {
             let _ = write!(line, ", {count} {word}");
         }

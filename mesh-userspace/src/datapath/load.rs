@@ -27,6 +27,8 @@ pub struct Sizes {
     pub connections: u32,
     /// `FLOWS` and `REPLIES`.
     pub flows: u32,
+    /// `AFFINITY`.
+    pub affinities: u32,
 }
 
 impl Default for Sizes {
@@ -39,6 +41,7 @@ impl Default for Sizes {
             backends: sizes::BACKENDS,
             connections: sizes::CONNECTIONS,
             flows: sizes::FLOWS,
+            affinities: sizes::AFFINITIES,
         }
     }
 }
@@ -55,6 +58,7 @@ impl Sizes {
             "BACKENDS" => self.backends,
             "CONNECTIONS" => self.connections,
             "FLOWS" | "REPLIES" => self.flows,
+            "AFFINITY" => self.affinities,
             _ => return None,
         })
     }

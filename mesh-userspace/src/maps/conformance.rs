@@ -9,7 +9,7 @@ use mesh_common::reason::Reason;
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
     BackendId, BackendState, BackendTag, CONFIRMED, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange,
-    UNLIMITED,
+    SlowStart, TrafficRule, UNLIMITED,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -101,7 +101,7 @@ fn words(maps: &mut impl Maps) {
     let traffic = TrafficRule { slow_start: Some(slow_start) };
     maps.write(&MapOp::OpenAccount { id: account, service: None, max_connections: 7, max_connections_per_backend: 2 })
         .unwrap();
-    maps.write(&MapOp::OpenPort { id, rule, dialled: None }).unwrap();
+    maps.write(&MapOp::OpenPort { id, rule, affinity_timeout: 7, dialled: None }).unwrap();
     let key = BackendKey { address: address(9), port: Port::from_host(8080), protocol: Protocol::Udp };
     maps.write(&MapOp::CreateBackend { id: BackendId(5), key, account, weight: 1 }).unwrap();
     maps.write(&MapOp::SetWeight { id: BackendId(5), key, account, weight: 3 }).unwrap();
@@ -183,6 +183,7 @@ fn what_another_agent_maps_is_the_same_memory() {
         addresses: again(&fds.addresses),
         filter: again(&fds.filter),
         services: again(&fds.services),
+        traffic: again(&fds.traffic),
         slots: again(&fds.slots),
         backends: again(&fds.backends),
         connections: again(&fds.connections),
@@ -213,7 +214,7 @@ fn maps_of_another_shape_are_refused() {
         "SERVICES: its value's size is 72, expected 64"
     );
     assert_eq!(
-        wrong(|fds| fds.backends = make(&NewMap { value_size: 32, ..NewMap::default() })),
+        wrong(|fds| fds.backends = make(&NewMap { value_size: 64, ..NewMap::default() })),
         "BACKENDS: its flag BPF_F_MMAPABLE is 0, expected 1024"
     );
     assert_eq!(wrong(|fds| fds.frontends = make(&NewMap::default())), "FRONTENDS: its type is 2, expected 1");

@@ -88,7 +88,7 @@ impl MemoryMaps {
             max_connections_per_backend: Atomic64::new(UNLIMITED),
             opened: Atomic64::new(0),
             cursor: Atomic64::new(0),
-            _reserved: Atomic64::new(0),
+            affinity_timeout: Atomic64::new(0),
         };
         let settings = Settings {
             unsampled: Atomic64::new(0),

@@ -54,13 +54,16 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
                 cell.store(*id);
             }
         }
-        MapOp::OpenPort { id, rule, .. } => {
+        MapOp::OpenPort { id, rule, affinity_timeout, .. } => {
             if id != rule.account {
                 clear(arrays, id)?;
             }
-            service(arrays, id)?.rule.store(rule.pack());
+            let entry = service(arrays, id)?;
+            entry.affinity_timeout.store(affinity_timeout);
+            entry.rule.store(rule.pack());
         }
         MapOp::SetRule { id, rule } => service(arrays, id)?.rule.store(rule.pack()),
+        MapOp::SetAffinityTimeout { id, timeout } => service(arrays, id)?.affinity_timeout.store(timeout),
         MapOp::Publish { id, range, .. } => service(arrays, id)?.slots.store(range.pack()),
         MapOp::ClosePort { id } => service(arrays, id)?.slots.store(SlotRange::default().pack()),
         MapOp::RetireService { id } => clear(arrays, id)?,
@@ -85,7 +88,7 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
 /// Makes an entry that nothing refers to as good as new.
 fn clear(arrays: &Arrays<'_>, id: ServiceId) -> Result<(), MapError> {
     let entry = service(arrays, id)?;
-    for word in [&entry.slots, &entry.rule, &entry.active, &entry.opened, &entry.cursor] {
+    for word in [&entry.slots, &entry.rule, &entry.active, &entry.opened, &entry.cursor, &entry.affinity_timeout] {
         word.store(0);
     }
     entry.max_connections.store(UNLIMITED);

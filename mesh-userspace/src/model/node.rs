@@ -9,4 +9,6 @@ pub struct Node {
     pub name: Arc<str>,
     /// Label `topology.kubernetes.io/zone`; empty when absent.
     pub zone: Arc<str>,
+    /// Whether it is about to go: load balancers are to send it nothing new (KEP-3836).
+    pub deleting: bool,
 }

@@ -4,6 +4,7 @@ use super::ServiceKey;
 use mesh_common::address::Protocol;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A Service. Headless Services, `ExternalName`, and those labelled `service.kubernetes.io/service-proxy-name` are
 /// parsed, too, with [`Service::ignored`] saying why they are left alone (SEMANTICS 18).
@@ -19,6 +20,9 @@ pub struct Service {
     pub internal_traffic_policy: InternalTrafficPolicy,
     /// `trafficDistribution`.
     pub traffic_distribution: TrafficDistribution,
+    /// `sessionAffinity: ClientIP` with how long a client may stay away and keep its backend, one second to a day; `None`
+    /// for no affinity.
+    pub session_affinity: Option<Duration>,
     /// Why the Service is not served; `None` for one that is.
     pub ignored: Option<&'static str>,
     /// `metadata.creationTimestamp` as RFC 3339 (sorts by time); empty when absent. The older wins a conflict.

@@ -155,7 +155,8 @@ mod tests {
             which: Which::Zone(to.into()),
             percent,
         };
-        let balance = Balance { split: vec![zone("a", "a", 80), zone("a", "b", 20), zone("b", "b", 100)], ..Balance::default() };
+        let balance =
+            Balance { split: vec![zone("a", "a", 80), zone("a", "b", 20), zone("b", "b", 100)], ..Balance::default() };
         assert_eq!(judged(&balance, &pods()).0, [4, 4, 1, 1]);
     }
 

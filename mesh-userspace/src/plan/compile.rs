@@ -155,6 +155,7 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
         frontends: addresses.map(|&ip| FrontendKey::new(ip.into(), number, port.port.protocol)).collect(),
         algorithm,
         hash: view.policy.map(|policy| policy.balance.hash).unwrap_or_default(),
+        affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: slots(algorithm, &port.candidates),
         kept,
         end_gone: view.service.drain.ends(port.port.protocol),

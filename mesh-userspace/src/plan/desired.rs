@@ -32,6 +32,8 @@ pub struct DesiredPort {
     pub algorithm: Algorithm,
     /// What Maglev hashes.
     pub hash: HashBy,
+    /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
+    pub affinity_timeout: u64,
     /// What each slot says: each eligible backend once, sorted; by weight several times, evenly mixed; or Maglev's table.
     /// Empty refuses.
     pub slots: Vec<BackendKey>,

@@ -213,6 +213,7 @@ impl Draft<'_> {
     ) -> Option<ServiceId> {
         let name = PortName(desired.frontends.first().copied());
         let slots: Vec<BackendId> = desired.slots.iter().filter_map(|key| ids.get(key).copied()).collect();
+        let affinity_timeout = desired.affinity_timeout;
         let Some(live) = live else {
             // The Service's first port shares its account's cache line.
             let id = if std::mem::take(own_entry_free) { Some(rule.account) } else { self.next_service() };
@@ -225,7 +226,7 @@ impl Draft<'_> {
                     self.push(MapOp::WriteSlots { base: range.base, backends: slots.clone() });
                 }
             });
-            self.push(MapOp::OpenPort { id, rule, dialled: name.0 });
+            self.push(MapOp::OpenPort { id, rule, affinity_timeout, dialled: name.0 });
             if let Some(range) = range.filter(|range| range.len > 0) {
                 self.push(MapOp::Publish { id, range, backends: slots });
             }
@@ -244,6 +245,9 @@ impl Draft<'_> {
         }
         if live.rule != rule {
             self.push(MapOp::SetRule { id, rule });
+        }
+        if live.affinity_timeout != affinity_timeout {
+            self.push(MapOp::SetAffinityTimeout { id, timeout: affinity_timeout });
         }
         Some(id)
     }

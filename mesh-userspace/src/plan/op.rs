@@ -9,6 +9,7 @@ use mesh_common::address::Address;
 use mesh_common::select::Algorithm;
 use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
 use std::fmt;
+use std::time::Duration;
 
 /// A change of the maps. [`MapOp::phase`] gives the order within one Service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +102,8 @@ pub enum MapOp {
         id: ServiceId,
         /// How a slot is picked, and the account of the Service.
         rule: Rule,
+        /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
+        affinity_timeout: u64,
         /// What clients will dial; it names the port.
         dialled: Option<FrontendKey>,
     },
@@ -110,6 +113,13 @@ pub enum MapOp {
         id: ServiceId,
         /// How a slot is picked, and the account of the Service.
         rule: Rule,
+    },
+    /// Changes how long a client may stay away from a live port and keep its backend.
+    SetAffinityTimeout {
+        /// The entry.
+        id: ServiceId,
+        /// Nanoseconds; 0 for no affinity.
+        timeout: u64,
     },
     /// The one-word store that puts a port's slots in force.
     Publish {
@@ -234,6 +244,18 @@ impl fmt::Display for RuleText<'_> {
     }
 }
 
+/// An affinity timeout for people.
+struct Affinity(u64);
+
+impl fmt::Display for Affinity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("no affinity"),
+            nanoseconds => write!(f, "clients keep their backend for {:?}", Duration::from_nanos(nanoseconds)),
+        }
+    }
+}
+
 /// `1 slot`, `2 slots`.
 struct Slots(usize);
 
@@ -281,14 +303,16 @@ impl fmt::Display for MapOp {
                 write!(f, "SLOTS[{base}..{}]: in place for SERVICES[{}]: ", *base as usize + backends.len(), id.0)?;
                 list(f, backends)
             }
-            Self::OpenPort { id, rule, dialled } => {
+            Self::OpenPort { id, rule, affinity_timeout, dialled } => {
                 write!(f, "SERVICES[{}]: port", id.0)?;
                 if let Some(dialled) = dialled {
                     write!(f, " {dialled}")?;
                 }
-                write!(f, " of account {}, {}", rule.account.0, RuleText(rule))
+                write!(f, " of account {}, {}", rule.account.0, RuleText(rule))?;
+                if *affinity_timeout != 0 { write!(f, ", {}", Affinity(*affinity_timeout)) } else { Ok(()) }
             }
             Self::SetRule { id, rule } => write!(f, "SERVICES[{}]: {}", id.0, RuleText(rule)),
+            Self::SetAffinityTimeout { id, timeout } => write!(f, "SERVICES[{}]: {}", id.0, Affinity(*timeout)),
             Self::Publish { id, range, .. } if range.len == 0 => {
                 write!(f, "SERVICES[{}]: no slots, connections are refused", id.0)
             }

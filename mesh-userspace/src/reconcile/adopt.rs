@@ -10,8 +10,7 @@ use crate::plan::applied::{Account, Applied, AppliedBackend, AppliedPort, Gone, 
 use crate::plan::{BackendKey, MapOp};
 use mesh_common::address::{Address, Protocol};
 use mesh_common::tables::{
-    BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange,
-    Traffic,
+    BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange, Traffic,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -185,11 +184,12 @@ impl Reader<'_> {
                 Default::default()
             });
             let dialled = frontends.first().copied();
+            let affinity_timeout = self.arrays.service(id).map_or(0, |entry| entry.affinity_timeout.load());
             self.applied.entries.insert(id, rule.account);
             let traffic = self.arrays.traffic(rule.account).filter(|_| rule.traffic).map(Traffic::load);
             if let Some(account) = self.account(rule.account) {
                 account.traffic = traffic.unwrap_or(account.traffic);
-                account.ports.push(AppliedPort { id, dialled, frontends, rule, range, slots });
+                account.ports.push(AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots });
             }
         }
     }

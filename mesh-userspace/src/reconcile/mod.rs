@@ -49,8 +49,19 @@ pub struct Reconciler<M> {
     adopting: bool,
     /// Every source has reported: what no Service has claimed is to go.
     forget: bool,
+    /// How often a Service could not be brought in line, and how often one was tried again.
+    tries: Tries,
     /// What the last audit found off, by how much.
     suspects: HashMap<Counted, i64>,
+}
+
+/// Writes that did not work, since the agent started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tries {
+    /// Services that could not be brought in line, each time.
+    pub failures: u64,
+    /// Services that were tried again after a failure, each time.
+    pub retries: u64,
 }
 
 /// A backend whose endpoint has gone.
@@ -85,6 +96,7 @@ impl<M: Maps> Reconciler<M> {
             gone: Vec::new(),
             adopting: true,
             forget: false,
+            tries: Tries::default(),
             suspects: HashMap::new(),
         }
     }
@@ -113,6 +125,16 @@ impl<M: Maps> Reconciler<M> {
     /// What is not yet as it should be, and why.
     pub fn pending(&self) -> impl Iterator<Item = (&Subject, &Pending)> {
         self.pending.iter()
+    }
+
+    /// Whether a Service is not yet as it should be.
+    pub fn is_pending(&self, service: &ServiceKey) -> bool {
+        self.pending.contains_key(&Subject::Service(service.clone()))
+    }
+
+    /// Writes that did not work.
+    pub fn tries(&self) -> Tries {
+        self.tries
     }
 
     /// Backends that went since the last call.

@@ -120,6 +120,7 @@ impl<M: Maps> Reconciler<M> {
     /// Takes a Service from the list and does the stores to arrays that come before the hashes.
     fn build(&mut self, subject: Subject) -> Option<Work> {
         let pending = self.pending.remove(&subject)?;
+        self.tries.retries += u64::from(pending.attempts() > 0);
         if let (Subject::Service(service), Some(desired)) = (&subject, &pending.desired) {
             self.applied.settle_inheritance(service, desired);
             self.applied.remember_ends(service, desired);
@@ -288,6 +289,7 @@ impl<M: Maps> Reconciler<M> {
     fn finish(&mut self, work: Work, now: Instant) {
         let Work { subject, mut pending, waits, held, mut problems, .. } = work;
         if !problems.is_empty() {
+            self.tries.failures += 1;
             let attempts = pending.attempts().saturating_add(1);
             problems.extend(held);
             pending.state = State::Failed { problems, attempts, retry_at: now + backoff(attempts) };

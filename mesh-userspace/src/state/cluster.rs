@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct ClusterState {
     pub(super) node_name: Arc<str>,
     pub(super) zone: Arc<str>,
+    /// Whether the node of this agent is about to go.
+    deleting: bool,
     pub(super) entries: HashMap<ServiceKey, Entry>,
     /// The Service of each slice, by the slice's own namespace and name.
     pub(super) slices: HashMap<ServiceKey, ServiceKey>,
@@ -39,6 +41,7 @@ impl ClusterState {
         Self {
             node_name: node_name.into(),
             zone: Arc::default(),
+            deleting: false,
             entries: HashMap::new(),
             slices: HashMap::new(),
             policies: BTreeMap::new(),
@@ -90,6 +93,11 @@ impl ClusterState {
         Here { node: &self.node_name, zone: &self.zone }
     }
 
+    /// Whether the node of this agent is about to go.
+    pub fn is_deleting(&self) -> bool {
+        self.deleting
+    }
+
     /// What was read.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -133,6 +141,7 @@ impl ClusterState {
 
     fn put_node(&mut self, node: &Node) {
         if node.name == self.node_name {
+            self.deleting = node.deleting;
             self.set_zone(node.zone.clone());
         }
     }
@@ -158,7 +167,10 @@ impl ClusterState {
                     self.take_slice(&service, &own.name);
                 }
             }
-            Kind::Node if *own.name == *self.node_name => self.set_zone(Arc::default()),
+            Kind::Node if *own.name == *self.node_name => {
+                self.deleting = false;
+                self.set_zone(Arc::default());
+            }
             Kind::Node => {}
             Kind::TrafficPolicy => self.take_policy(&own),
         }

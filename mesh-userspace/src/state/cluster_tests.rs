@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Drain, Endpoint, InternalTrafficPolicy, Limits, Origin, Policy, ServicePort, Severity, TrafficDistribution,
+    Balance, Drain, Endpoint, InternalTrafficPolicy, Limits, Origin, Policy, ServicePort, Severity, TrafficDistribution,
 };
 use mesh_common::address::Protocol;
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ fn service(name: &str, ip: &str) -> Service {
         ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80 }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,
+        session_affinity: None,
         ignored: None,
         created: "".into(),
         drain: Drain::ByProtocol,
@@ -47,6 +48,7 @@ fn policy(name: &str, targets: &[&str], limit: u64) -> Policy {
         targets: targets.iter().map(|&target| ServiceKey::new("shop", target)).collect(),
         limits: Limits { max_connections: Some(limit), max_connections_per_backend: None },
         algorithm: None,
+        balance: Balance::default(),
         created: "".into(),
     }
 }
@@ -177,7 +179,8 @@ fn a_zone_touches_the_services_with_hints() {
     for (endpoint, zone) in hinted.endpoints.iter_mut().zip(["a", "b"]) {
         endpoint.hints = Some(Box::new(crate::model::Hints { zones: vec![zone.into()], nodes: vec![] }));
     }
-    let node = |name: &str, zone: &str| upsert(Object::Node(Node { name: name.into(), zone: zone.into() }));
+    let node =
+        |name: &str, zone: &str| upsert(Object::Node(Node { name: name.into(), zone: zone.into(), deleting: false }));
     let mut state = state([
         upsert(Object::Service(service("cart", "10.96.0.1"))),
         upsert(Object::Service(service("web", "10.96.0.2"))),

@@ -106,6 +106,8 @@ fn answer(query: Query, state: &State) {
     // A failed send: the asker is gone.
     match query {
         Query::Status(reply) => drop(reply.send(state.status.clone())),
+        Query::Vitals(reply) => drop(reply.send(answers::vitals(&state.status))),
+        Query::Figures(reply) => drop(reply.send(Box::new(answers::figures(&state.status)))),
         Query::Alive(reply) => drop(reply.send(())),
         Query::Services(scope, reply) => {
             let services = state.services.iter().filter(|service| scope.holds(&service.namespace));

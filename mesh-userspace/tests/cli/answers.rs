@@ -1,11 +1,17 @@
 //! The canned answers: one of each type, with every optional key present somewhere.
 
 use jiff::{Timestamp, ToSpan};
+use mesh_common::reason::Reason;
+use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
     Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service, ServiceCounts,
-    ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status, Waiting, WaitingState,
+    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service,
+    ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status,
+    Synchronisation, Waiting, WaitingState,
 };
+use mesh_userspace::metrics::{Figures, ServiceFigures};
+use mesh_userspace::model::ServiceKey;
+use prometheus_client::metrics::histogram::Histogram;
 use std::collections::BTreeMap;
 
 /// Twenty days ago, so that ages print the same however slow the test is.
@@ -33,6 +39,7 @@ pub fn status() -> Status {
         zone: "a".into(),
         pid: 4711,
         since: days_ago(20),
+        node_eligible: true,
         health: Health::Ok,
         problems: vec![],
         cgroup: "/sys/fs/cgroup".into(),
@@ -57,8 +64,16 @@ pub fn status() -> Status {
             Program { hook: "sock_release".into(), program_id: 13, attached: true, in_force: true },
         ],
         services: ServiceCounts { served: 2, without_backends: 1, ignored: 1, waiting: 0 },
+        synchronisation: Synchronisation {
+            last: Some(days_ago(10)),
+            first_seconds: Some(0.25),
+            changes: 12,
+            mean_seconds: Some(0.001_5),
+            failures: 3,
+            retries: 2,
+        },
         waiting: vec![],
-        connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7 },
+        connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7, affinity_kept: 3 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
         events: EventCounts { read: 90, lost: 4 },
         audit: Some(Audit { at: days_ago(9), connections: 5, given_back: 1, drifted: 0 }),
@@ -102,6 +117,8 @@ pub fn services() -> Vec<Service> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         algorithm: "Random".into(),
+        hash: None,
+        affinity_timeout_seconds: Some(10_800),
         policy: Some("limits".into()),
     };
     let headless = Service {
@@ -118,6 +135,8 @@ pub fn services() -> Vec<Service> {
         max_connections: None,
         max_connections_per_backend: None,
         algorithm: "Random".into(),
+        hash: None,
+        affinity_timeout_seconds: None,
         policy: None,
     };
     vec![headless, cart]
@@ -135,6 +154,7 @@ pub fn backends() -> Vec<Backend> {
         zone: "a".into(),
         state: BackendState::Eligible,
         why: "ready".into(),
+        weight: 1,
         active: 6,
         max_connections: Some(6),
     };
@@ -143,6 +163,7 @@ pub fn backends() -> Vec<Backend> {
         pod: "cart-2".into(),
         state: BackendState::Excluded,
         why: "not ready".into(),
+        weight: 0,
         active: 0,
         ..backend.clone()
     };
@@ -154,6 +175,7 @@ pub fn backends() -> Vec<Backend> {
         zone: String::new(),
         state: BackendState::Gone,
         why: "its endpoint was removed; its connections go on".into(),
+        weight: 0,
         active: 4,
         max_connections: None,
         ..backend.clone()
@@ -219,6 +241,7 @@ pub fn explanation() -> Explanation {
         zone: "a".into(),
         is_in,
         why: why.into(),
+        weight: u32::from(is_in),
         active: 2,
         probability,
     };
@@ -241,6 +264,8 @@ pub fn explanation() -> Explanation {
         ports: vec![port()],
         rule: Some(Rule {
             algorithm: "Random".into(),
+            hash: None,
+            affinity_timeout_seconds: None,
             policy: Some("limits".into()),
             scope: "same-zone".into(),
             internal_traffic_policy: "Cluster".into(),
@@ -294,10 +319,50 @@ pub fn tables() -> Vec<ServiceTable> {
             protocol: "TCP".into(),
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
+            slots: 1,
+            affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],
         kept: vec![],
         max_connections: Some(10),
         max_connections_per_backend: None,
     }]
+}
+
+pub fn vitals(status: &Status) -> Vitals {
+    let broken = status.programs.iter().filter(|program| !program.in_force);
+    Vitals {
+        starting: status.health == Health::Starting,
+        broken: broken.map(|program| program.hook.clone()).collect(),
+        node_eligible: status.node_eligible,
+        last_updated: status.synchronisation.last,
+    }
+}
+
+pub fn figures(status: &Status) -> Figures {
+    let mut reasons = [0; Reason::ALL.len()];
+    reasons[Reason::Selected as usize] = 1_232;
+    reasons[Reason::Spilled as usize] = 2;
+    reasons[Reason::FlowKept as usize] = 7;
+    reasons[Reason::ServiceLimit as usize] = 40;
+    let [changes, syncs] = [(); 2].map(|()| Histogram::new([0.001, 0.01]));
+    changes.observe(0.002);
+    syncs.observe(0.000_5);
+    Figures {
+        status: status.clone(),
+        services: vec![ServiceFigures {
+            service: ServiceKey::new("shop", "cart"),
+            active: 5,
+            reasons,
+            max_connections: Some(100),
+            max_connections_per_backend: None,
+        }],
+        left_out: 0,
+        changes,
+        syncs,
+    }
+}
+
+pub fn healthz() -> Healthz {
+    Healthz { last_updated: Some(days_ago(1)), current_time: days_ago(1), node_eligible: true }
 }

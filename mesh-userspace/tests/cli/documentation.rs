@@ -12,6 +12,7 @@ const DOCUMENT: &str = include_str!("../../../docs/api.md");
 fn every_key_is_documented() {
     let mut keys = BTreeSet::new();
     collect(&answers::status(), &mut keys);
+    collect(&answers::healthz(), &mut keys);
     collect(&answers::finding(), &mut keys);
     collect(&answers::waiting(), &mut keys);
     collect(&answers::detail(), &mut keys);

@@ -5,9 +5,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
+/// Status code and body of `GET path` on the agent's socket.
+pub fn get(agent: &Agent, path: &str) -> (u16, String) {
+    speak(UnixStream::connect(agent.socket()).unwrap(), path)
+}
+
 /// Status code and body of `GET path`, spoken by hand.
-fn get(agent: &Agent, path: &str) -> (u16, String) {
-    let mut stream = UnixStream::connect(agent.socket()).unwrap();
+pub fn speak(mut stream: impl Read + Write, path: &str) -> (u16, String) {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -18,17 +22,19 @@ fn get(agent: &Agent, path: &str) -> (u16, String) {
 #[test]
 fn readiness_follows_the_data_path_and_not_the_findings() {
     let agent = Agent::new();
-    for path in ["/livez", "/readyz", "/healthz"] {
+    for path in ["/livez", "/readyz"] {
         assert_eq!(get(&agent, path), (200, "ok\n".to_owned()), "{path}");
     }
+    assert_eq!(get(&agent, "/healthz").0, 200);
     agent.change(|state| crate::agent::degrade(&mut state.status));
     assert_eq!(get(&agent, "/readyz").0, 200);
     agent.change(|state| state.status.programs[0].in_force = false);
     assert_eq!(get(&agent, "/readyz"), (503, "not in force: connect4\n".to_owned()));
     assert_eq!(get(&agent, "/livez").0, 200);
     agent.change(|state| state.status.health = mesh_userspace::api::types::Health::Starting);
-    let (code, body) = get(&agent, "/healthz");
+    let (code, body) = get(&agent, "/readyz");
     assert!(code == 503 && body.starts_with("starting"), "{body}");
+    assert_eq!(get(&agent, "/healthz").0, 503);
 }
 
 #[test]

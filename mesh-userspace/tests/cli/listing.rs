@@ -12,8 +12,8 @@ fn services_are_listed_as_kubectl_lists() {
     shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served
     ");
     assert_snapshot!(stdout(&agent.mesh("service list -n shop -o wide")), @r"
-    NAMESPACE   NAME   CLUSTER-IP              PORT(S)         BACKENDS   ACTIVE   LIMIT   REFUSED   STATE    OPENED   PER-BACKEND   ALGORITHM   POLICY   MESSAGE
-    shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served   1200     6             Random      limits   -
+    NAMESPACE   NAME   CLUSTER-IP              PORT(S)         BACKENDS   ACTIVE   LIMIT   REFUSED   STATE    OPENED   PER-BACKEND   ALGORITHM   AFFINITY            POLICY   MESSAGE
+    shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served   1200     6             Random      ClientIP (10800s)   limits   -
     ");
 }
 
@@ -26,6 +26,7 @@ fn one_service_is_described() {
     Addresses:         10.96.0.10,fd00:96::a
     Ports:             http 80/TCP,dns 53/UDP
     Algorithm:         Random
+    Affinity:          ClientIP (10800s)
     Policy:            limits
     Limits:            10 connections, 6 to each backend
     Internal traffic:  Cluster
@@ -52,10 +53,10 @@ fn backends_are_listed_with_the_verdict() {
     shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on
     ");
     assert_snapshot!(stdout(&agent.mesh("backend list -o wide")), @r"
-    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               POD      NODE     ZONE
-    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             cart-1   node-1   a
-    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         cart-2   node-1   a
-    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -
+    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               WEIGHT   POD      NODE     ZONE
+    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             1        cart-1   node-1   a
+    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         -        cart-2   node-1   a
+    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -        -
     ");
 }
 
@@ -93,7 +94,8 @@ fn status_of_a_healthy_agent() {
     Data path:    2 of 2 programs in force on /sys/fs/cgroup, pins /sys/fs/bpf/mesh
     Fullest map:  SLOTS 500000 of 524288 (95%)
     Services:     2 served, 1 without a backend, 1 left alone
-    Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow
+    Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
+    Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow, 3 kept by affinity
     Refusals:     no-backend 3, service-limit 40
     Events:       90 read, 4 not written (rate limit)
     Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
@@ -117,7 +119,8 @@ fn status_of_an_agent_that_needs_attention() {
     Data path:    2 of 2 programs in force on /sys/fs/cgroup, pins /sys/fs/bpf/mesh
     Fullest map:  SLOTS 500000 of 524288 (95%)
     Services:     2 served, 1 without a backend, 1 waiting, 1 left alone
-    Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow
+    Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
+    Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow, 3 kept by affinity
     Refusals:     no-backend 3, service-limit 40
     Events:       90 read, 4 not written (rate limit)
     Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back

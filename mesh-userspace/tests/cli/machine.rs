@@ -44,6 +44,11 @@ pub struct Running(std::process::Child);
 impl Running {
     /// Starts it over `folder/manifests`, with its socket `folder/mesh.sock`, and waits until it serves.
     pub fn start(place: &Place, folder: &Path) -> Self {
+        Self::start_with(place, folder, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(place: &Place, folder: &Path, arguments: &[String]) -> Self {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_mesh"))
             .args(["agent", "--node-name", "node-1", "--manifests"])
@@ -54,6 +59,7 @@ impl Running {
             .arg(&place.pins)
             .arg("--socket")
             .arg(folder.join("mesh.sock"))
+            .args(arguments)
             .stderr(log)
             .spawn()
             .unwrap();

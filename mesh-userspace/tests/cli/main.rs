@@ -9,6 +9,8 @@ mod errors;
 mod http;
 mod listing;
 mod machine;
+mod metrics;
 mod planning;
+mod probes;
 mod serving;
 mod watching;

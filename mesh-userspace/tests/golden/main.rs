@@ -12,7 +12,7 @@ use mesh_userspace::source::manifests;
 use mesh_userspace::state::ClusterState;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 const SIZES: Sizes = Sizes { frontends: 64, addresses: 64, services: 64, slots: 64, backends: 64 };
@@ -74,6 +74,10 @@ fn print(maps: &MemoryMaps, findings: &[String]) -> String {
             (range.base..range.base + range.len).map(|slot| arrays.slots[slot as usize].load().0).collect();
         write!(out, "  {id}: account {}, {}, slots {slots:?}", rule.account.0, Algorithm::name(rule.algorithm))
             .unwrap();
+        let affinity = service.affinity_timeout.load();
+        if affinity != 0 {
+            write!(out, ", affinity {:?}", Duration::from_nanos(affinity)).unwrap();
+        }
         if rule.account.0 as usize == id {
             let (most, each) = (service.max_connections.load(), service.max_connections_per_backend.load());
             write!(out, ", connections {}, per backend {}", limit(most), limit(each)).unwrap();

@@ -44,6 +44,7 @@ pub fn desired(
         frontends: vec![FrontendKey::new(address, Port::from_host(PORT), protocol)],
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
+        affinity_timeout: 0,
         slots,
         kept: Vec::new(),
         end_gone: false,

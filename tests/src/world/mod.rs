@@ -18,6 +18,8 @@ pub use network::Addresses;
 pub use pod::{Pod, PodNetwork};
 pub use process::Process;
 
+pub(crate) use pod::command_inside;
+
 use crate::client::Client;
 use crate::echo::Listen;
 use anyhow::{Context, Result};
@@ -97,6 +99,14 @@ impl World {
     /// Makes a pod with a client in it.
     pub fn client(&self, name: &str) -> Result<Client> {
         self.pod(name)?.client()
+    }
+
+    /// Makes a place for a machine that is no pod of this node: its addresses are on the pods' network, and the agent's
+    /// programs do not cover its processes.
+    pub(crate) fn guest(&self, name: &str) -> Result<(Netns, Addresses, Cgroup)> {
+        let cgroup = Cgroup::create(self.home.cgroup()?.join(name))?;
+        let (netns, addresses) = self.network.plug(self.home.path("netns").join(name))?;
+        Ok((netns, addresses, cgroup))
     }
 
     /// Puts Kubernetes objects, YAML or JSON, before the agent, each in place of what had its name.

@@ -167,7 +167,7 @@ impl Pod {
 }
 
 /// A command that moves itself into a namespace and a cgroup before its program starts.
-pub(super) fn command_inside(program: impl AsRef<OsStr>, netns: &Netns, cgroup: &Cgroup) -> Result<Command> {
+pub(crate) fn command_inside(program: impl AsRef<OsStr>, netns: &Netns, cgroup: &Cgroup) -> Result<Command> {
     let (namespace, entrance) = (netns.file(), cgroup.entrance()?);
     let mut command = Command::new(program);
     // SAFETY: between fork and exec only write and setns run, plain system calls on descriptors opened before.

@@ -1,6 +1,7 @@
 //! SEMANTICS.md, by the path of manifests: real processes in pods, the real agent, the real kernel. Each test's name
 //! begins with the number that it proves.
 
+mod affinity;
 mod endpoints;
 mod frontends;
 mod lives;

@@ -132,7 +132,6 @@ fn s33_what_is_not_supported_is_reported_and_the_rest_is_served() -> Result<()> 
             .cluster_ip("10.96.0.10")
             .tcp(80, 8080)
             .spec("type", "LoadBalancer")
-            .spec("sessionAffinity", "ClientIP")
             .spec("trafficDistribution", "PreferTheMoon")
             .annotation("mesh.dev/wish", "more")
             .yaml(),
@@ -151,7 +150,6 @@ fn s33_what_is_not_supported_is_reported_and_the_rest_is_served() -> Result<()> 
     tcp_reaches(&client, tcp(), &["web-1"])?;
     for field in [
         "spec.type",
-        "spec.sessionAffinity",
         "spec.trafficDistribution",
         "spec.ports[1].protocol",
         "status.loadBalancer.ingress",

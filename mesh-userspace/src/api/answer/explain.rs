@@ -1,8 +1,8 @@
 //! What would become of a connection, by the same verdicts, limits and picks that decide over a real one.
 
 use super::backends::Judged;
-use super::services::{internal_traffic_policy, port, traffic_distribution};
 use super::likelihood::{self, Slot};
+use super::services::{affinity_seconds, internal_traffic_policy, port, traffic_distribution};
 use super::{Facts, limit, name};
 use crate::agent::monotonic;
 use crate::api::query::{ExplainQuery, ExplainTarget};
@@ -148,6 +148,7 @@ impl<M: Maps> Facts<'_, M> {
         let rule = Rule {
             algorithm: algorithm.name().to_owned(),
             hash: hash(policy),
+            affinity_timeout_seconds: affinity_seconds(detail.service),
             policy: policy.map(|policy| policy.name.to_string()),
             scope: view.scope.name().to_owned(),
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
@@ -193,6 +194,12 @@ impl<M: Maps> Facts<'_, M> {
                 n => format!("goes to one of {n} backends of Service {}", detail.service.key),
             };
             explanation.likely = likely(&explanation.backends);
+            if let (Some(seconds), 2..) = (rule.affinity_timeout_seconds, with_room) {
+                explanation.notes.push(format!(
+                    "session affinity: a client (a network namespace) that connected within {seconds} s goes to its \
+                     backend again while that one is in; the shares are those of a client that comes for the first time"
+                ));
+            }
         }
         explanation.rule = Some(rule);
     }
@@ -209,7 +216,9 @@ impl<M: Maps> Facts<'_, M> {
             if age < slow.window {
                 let address = SocketAddr::new(backend.key.address.into(), backend.key.port.host());
                 let left = (slow.window - age).div_ceil(1_000_000_000);
-                explanation.notes.push(format!("{address} is new: it takes {percent:.0}% of its share, all of it in {left} s"));
+                explanation
+                    .notes
+                    .push(format!("{address} is new: it takes {percent:.0}% of its share, all of it in {left} s"));
             }
         }
     }

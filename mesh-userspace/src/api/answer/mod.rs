@@ -11,7 +11,8 @@ mod status;
 use super::Query;
 use super::types::{Finding, ServiceName, ServiceTable};
 use crate::agent::engine::Engine;
-use crate::maps::Maps;
+use crate::maps::{KernelMaps, Maps};
+use crate::metrics::{self, Figures};
 use crate::model::ServiceKey;
 use crate::plan::Subject;
 use crate::reconcile::{Pending, Reconciler};
@@ -24,6 +25,8 @@ pub fn answer(engine: &Engine, query: Query) {
     let facts = Facts::new(&engine.state, &engine.reconciler);
     match query {
         Query::Alive(reply) => drop(reply.send(())),
+        Query::Vitals(reply) => drop(reply.send(status::vitals(engine))),
+        Query::Figures(reply) => drop(reply.send(Box::new(figures(engine, &facts)))),
         Query::Status(reply) => drop(reply.send(status::status(engine, &facts))),
         Query::Services(scope, reply) => drop(reply.send(facts.services(&scope))),
         Query::Service(namespace, name, reply) => drop(reply.send(facts.service(&ServiceKey::new(namespace, name)))),
@@ -38,6 +41,13 @@ pub fn answer(engine: &Engine, query: Query) {
         Query::Events(reply) => drop(reply.send(engine.feed())),
         Query::Tables(reply) => drop(reply.send(facts.tables())),
     }
+}
+
+/// What `/metrics` shows.
+fn figures(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Figures {
+    let (services, left_out) = metrics::services(&engine.reconciler);
+    let [changes, syncs] = engine.progress.histograms();
+    Figures { status: status::status(engine, facts), services, left_out, changes, syncs }
 }
 
 /// What the cluster says and what the maps hold.

@@ -75,6 +75,7 @@ impl<M: Maps> Facts<'_, M> {
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
             hash: hash(policy),
+            affinity_timeout_seconds: affinity_seconds(service),
             policy: policy.map(|policy| policy.name.to_string()),
         }
     }
@@ -114,9 +115,14 @@ fn reasons(counts: Option<&ServiceCounts>) -> BTreeMap<Reason, u64> {
         }
     }
     let opened: u64 = counts.ports.iter().map(|port| port.opened).sum();
-    let spilled = sums.get(&Reason::Spilled).copied().unwrap_or_default();
-    sums.insert(Reason::Selected, opened.saturating_sub(spilled));
+    let otherwise: u64 = Reason::OPENED_OTHERWISE.iter().filter_map(|reason| sums.get(reason)).sum();
+    sums.insert(Reason::Selected, opened.saturating_sub(otherwise));
     sums
+}
+
+/// The affinity timeout as the API gives it.
+pub(super) fn affinity_seconds(service: &model::Service) -> Option<u64> {
+    service.session_affinity.map(|timeout| timeout.as_secs())
 }
 
 /// A port as the API gives it.

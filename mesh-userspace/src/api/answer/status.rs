@@ -2,9 +2,10 @@
 
 use super::{Facts, name, problems};
 use crate::agent::engine::Engine;
+use crate::api::query::Vitals;
 use crate::api::types::{
     Audit, Connections, EventCounts, Finding, Health, MapUsage, Program, ServiceCounts, ServiceState, Source, Status,
-    Waiting, WaitingState,
+    Synchronisation, Waiting, WaitingState,
 };
 use crate::maps::{KernelMaps, Maps};
 use crate::model::ServiceKey;
@@ -30,7 +31,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         drifted: audit.drift.len() as u64,
     });
     let mut problems = found_problems(&findings, &waiting, &sources, audit.as_ref());
-    let starting = !engine.state.is_synced() || engine.programs.is_empty();
+    let starting = is_starting(engine);
     if !starting {
         let missing: Vec<_> = programs.iter().filter(|p| !p.in_force).map(|p| p.hook.as_str()).collect();
         if !missing.is_empty() {
@@ -45,6 +46,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         zone: engine.state.here().zone.to_owned(),
         pid: std::process::id(),
         since: engine.since,
+        node_eligible: !engine.state.is_deleting(),
         health: match (starting, problems.is_empty()) {
             (true, _) => Health::Starting,
             (false, true) => Health::Ok,
@@ -58,6 +60,14 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         maps: maps(engine, totals.connections.active),
         programs,
         services: services(facts),
+        synchronisation: Synchronisation {
+            last: engine.progress.last(),
+            first_seconds: engine.progress.first().map(|time| time.as_secs_f64()),
+            changes: engine.progress.changes(),
+            mean_seconds: engine.progress.mean(),
+            failures: engine.reconciler.tries().failures,
+            retries: engine.reconciler.tries().retries,
+        },
         waiting,
         connections: totals.connections,
         refusals: totals.refusals,
@@ -67,6 +77,21 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         },
         audit,
     }
+}
+
+/// What probes ask for.
+pub(super) fn vitals(engine: &Engine) -> Vitals {
+    let broken = programs(engine).into_iter().filter(|program| !program.in_force).map(|program| program.hook);
+    Vitals {
+        starting: is_starting(engine),
+        broken: broken.collect(),
+        node_eligible: !engine.state.is_deleting(),
+        last_updated: engine.progress.last(),
+    }
+}
+
+fn is_starting(engine: &Engine) -> bool {
+    !engine.state.is_synced() || engine.programs.is_empty()
 }
 
 /// What needs attention, apart from the programs.
@@ -120,6 +145,7 @@ fn totals(facts: &Facts<'_, KernelMaps>) -> Totals {
     }
     connections.spilled = sums[Reason::Spilled as usize];
     connections.flow_kept = sums[Reason::FlowKept as usize];
+    connections.affinity_kept = sums[Reason::Affinity as usize];
     let refusals = Reason::ALL.into_iter().zip(sums).filter(|(reason, _)| reason.is_refusal());
     Totals { connections, refusals: refusals.map(|(reason, sum)| (reason.name().to_owned(), sum)).collect() }
 }

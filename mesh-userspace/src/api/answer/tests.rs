@@ -340,13 +340,15 @@ fn services_are_listed_with_what_is_counted() {
 #[test]
 fn one_service_is_shown_with_its_reasons_and_findings() {
     let unsupported =
-        SHOP.replace("ports: [{name: http, port: 80}]", "sessionAffinity: ClientIP, ports: [{name: http, port: 80}]");
+        SHOP.replace("ports: [{name: http, port: 80}]", "type: NodePort, ports: [{name: http, port: 80}]");
     let world = World::new(&unsupported);
-    world.open("10.244.1.6", 2);
+    world.open("10.244.1.6", 3);
     world.refuse("cart", Reason::Spilled, 1);
+    world.refuse("cart", Reason::Affinity, 1);
     let detail = world.facts().service(&ServiceKey::new("shop", "cart")).unwrap();
-    let reasons: Vec<_> = detail.reasons.iter().filter(|(_, count)| **count > 0).collect();
-    assert_eq!(reasons, [(&"selected".to_owned(), &1), (&"spilled".to_owned(), &1)]);
+    let reasons: Vec<_> =
+        detail.reasons.iter().filter(|(_, count)| **count > 0).map(|(r, n)| (r.as_str(), *n)).collect();
+    assert_eq!(reasons, [("affinity", 1), ("selected", 1), ("spilled", 1)]);
     assert_eq!(detail.endpoints.len(), 3);
     assert_eq!(detail.findings.len(), 1, "{:?}", detail.findings);
     assert!(world.facts().service(&ServiceKey::new("shop", "nothing")).is_none());

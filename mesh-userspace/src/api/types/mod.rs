@@ -7,6 +7,7 @@ mod connection;
 mod event;
 mod explanation;
 mod finding;
+mod healthz;
 mod service;
 mod status;
 mod table;
@@ -16,9 +17,11 @@ pub use connection::Connection;
 pub use event::Event;
 pub use explanation::{Candidate, Client, Explanation, Outcome, Rule};
 pub use finding::{Finding, ObjectName};
+pub use healthz::Healthz;
 pub use service::{BackendCounts, Service, ServiceDetail, ServiceName, ServicePort, ServiceState};
 pub use status::{
-    Audit, Connections, EventCounts, Health, MapUsage, Program, ServiceCounts, Source, Status, Waiting, WaitingState,
+    Audit, Connections, EventCounts, Health, MapUsage, Program, ServiceCounts, Source, Status, Synchronisation,
+    Waiting, WaitingState,
 };
 pub use table::{PortTable, ServiceTable};
 

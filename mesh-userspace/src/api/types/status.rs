@@ -21,6 +21,8 @@ pub struct Status {
     pub pid: u32,
     /// When the agent started.
     pub since: Timestamp,
+    /// Whether load balancers may send the node something new: its Node object is not about to be deleted.
+    pub node_eligible: bool,
     /// One word for all of it.
     pub health: Health,
     /// Why the health is not `ok`, one sentence each, with what to do.
@@ -39,6 +41,8 @@ pub struct Status {
     pub programs: Vec<Program>,
     /// Services by how they are served.
     pub services: ServiceCounts,
+    /// How changes get into the maps.
+    pub synchronisation: Synchronisation,
     /// Services whose maps are not yet as they should be.
     pub waiting: Vec<Waiting>,
     /// Connections over all Services.
@@ -136,6 +140,25 @@ pub struct ServiceCounts {
     pub waiting: u64,
 }
 
+/// How changes get into the maps, since the agent started.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Synchronisation {
+    /// When the maps were last brought in line; absent before the first time.
+    pub last: Option<Timestamp>,
+    /// From the agent's start until the first full list was in the maps, in seconds; absent before.
+    pub first_seconds: Option<f64>,
+    /// Changes of a Service that got into the maps after the first full list.
+    pub changes: u64,
+    /// How long those took on average, from their receipt until the maps were as they should be, in seconds; absent
+    /// before the first.
+    pub mean_seconds: Option<f64>,
+    /// Services that could not be brought in line, each time.
+    pub failures: u64,
+    /// Services that were tried again after a failure, each time.
+    pub retries: u64,
+}
+
 /// A Service whose maps are not yet as they should be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -174,6 +197,8 @@ pub struct Connections {
     pub spilled: u64,
     /// Datagrams and reconnects that went on with the backend of their flow.
     pub flow_kept: u64,
+    /// Of those that were opened, sent to the backend that the client had before: session affinity.
+    pub affinity_kept: u64,
 }
 
 /// Sampled events.

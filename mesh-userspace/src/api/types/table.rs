@@ -38,6 +38,8 @@ pub struct PortTable {
     pub frontends: Vec<SocketAddr>,
     /// How a backend is picked.
     pub algorithm: String,
+    /// How many seconds a client may stay away and keep its backend; absent for no affinity.
+    pub affinity_timeout_seconds: Option<u64>,
     /// Backends that take new connections.
     pub backends: Vec<SocketAddr>,
     /// Positions of SLOTS: one for each backend, or more by weight or for Maglev.
@@ -47,7 +49,10 @@ pub struct PortTable {
 impl ServiceTable {
     /// What the maps should hold of a Service.
     pub fn desired(service: ServiceName, desired: &DesiredService) -> Self {
-        let ports = desired.ports.iter().map(|port| (&port.frontends, port.algorithm, port.slots.clone()));
+        let ports = desired
+            .ports
+            .iter()
+            .map(|port| (&port.frontends, port.algorithm, port.affinity_timeout, port.slots.clone()));
         let kept = desired.ports.iter().flat_map(|port| port.kept.iter().copied()).collect();
         let limits = [desired.max_connections, desired.max_connections_per_backend];
         Self::new(service, &desired.addresses, ports, kept, limits)
@@ -58,7 +63,7 @@ impl ServiceTable {
         let keys: HashMap<_, _> = account.backends.iter().map(|(key, backend)| (backend.id, *key)).collect();
         let ports = account.ports.iter().map(|port| {
             let slots = port.slots.iter().filter_map(|id| keys.get(id).copied()).collect();
-            (&port.frontends, port.rule.algorithm, slots)
+            (&port.frontends, port.rule.algorithm, port.affinity_timeout, slots)
         });
         let kept = account.backends.keys().copied().collect();
         let limits = [account.max_connections, account.max_connections_per_backend];
@@ -68,12 +73,12 @@ impl ServiceTable {
     fn new<'a>(
         service: ServiceName,
         addresses: &[Address],
-        ports: impl Iterator<Item = (&'a Vec<FrontendKey>, Algorithm, Vec<BackendKey>)>,
+        ports: impl Iterator<Item = (&'a Vec<FrontendKey>, Algorithm, u64, Vec<BackendKey>)>,
         mut kept: BTreeSet<BackendKey>,
         limits: [u64; 2],
     ) -> Self {
         let mut ports: Vec<PortTable> = ports
-            .map(|(frontends, algorithm, slots)| {
+            .map(|(frontends, algorithm, affinity_timeout, slots)| {
                 for key in &slots {
                     kept.remove(key);
                 }
@@ -81,6 +86,7 @@ impl ServiceTable {
                     protocol: frontends.first().map(|key| key.protocol().to_string()).unwrap_or_default(),
                     frontends: sorted(frontends.iter().map(|key| socket(key.address, key.port))),
                     algorithm: algorithm.name().to_owned(),
+                    affinity_timeout_seconds: (affinity_timeout != 0).then_some(affinity_timeout / 1_000_000_000),
                     slots: slots.len(),
                     backends: distinct(slots.iter().map(|key| socket(key.address, key.port))),
                 }

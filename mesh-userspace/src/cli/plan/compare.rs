@@ -37,8 +37,8 @@ pub struct Difference {
     pub action: Action,
     /// The frontend that it belongs to; absent for what is the whole Service's.
     pub frontend: Option<String>,
-    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `maxConnections`,
-    /// `maxConnectionsPerBackend`.
+    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`,
+    /// `maxConnections`, `maxConnectionsPerBackend`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
     pub before: Option<String>,
@@ -148,6 +148,8 @@ fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, f
         value(after, |port| port.algorithm.clone()),
         found,
     );
+    let seconds = |port: Option<&PortTable>| port.and_then(|port| port.affinity_timeout_seconds).map(|s| s.to_string());
+    values(Some(frontend), "affinityTimeoutSeconds", seconds(before), seconds(after), found);
     let list = |port: Option<&PortTable>, pick: fn(&PortTable) -> &Vec<SocketAddr>| -> Vec<String> {
         port.map(|port| pick(port).iter().map(ToString::to_string).collect()).unwrap_or_default()
     };
@@ -194,6 +196,8 @@ mod tests {
                 protocol: "TCP".into(),
                 frontends: vec![SocketAddr::from(([10, 96, 0, name], 80))],
                 algorithm: "Random".into(),
+                affinity_timeout_seconds: None,
+                slots: backends.len(),
                 backends: backends.into_iter().map(|last| SocketAddr::from(([10, 244, 0, last], 8080))).collect(),
             }],
             kept: vec![],

@@ -124,7 +124,8 @@ fn one_of() -> serde_json::Value {
 
 /// Understands it; what is wrong goes to the report.
 pub(super) fn parse(names: &mut Names, report: &mut Report, spec: &LoadBalancer) -> (Option<Algorithm>, Balance) {
-    let algorithm = known(report, "algorithm", "algorithm", spec.algorithm.as_deref(), &Algorithm::ALL, Algorithm::name);
+    let algorithm =
+        known(report, "algorithm", "algorithm", spec.algorithm.as_deref(), &Algorithm::ALL, Algorithm::name);
     let hash = known(report, "hash", "hash", spec.hash.as_deref(), &HashBy::ALL, HashBy::name);
     if spec.hash.is_some() && algorithm != Some(Algorithm::Maglev) {
         report.reject("spec.loadBalancer.hash", "only Maglev hashes", "write algorithm: Maglev, or remove it");

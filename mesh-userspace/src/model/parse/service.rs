@@ -8,6 +8,7 @@ use crate::model::{
 };
 use k8s_openapi::api::core::v1 as core;
 use std::net::IpAddr;
+use std::time::Duration;
 
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
 const OURS: &str = "mesh.dev/";
@@ -36,6 +37,7 @@ pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<
         ports,
         internal_traffic_policy: internal_traffic_policy(&mut report, spec),
         traffic_distribution: traffic_distribution(&mut report, spec),
+        session_affinity: session_affinity(&mut report, spec),
         ignored,
         created: metadata::created(&object.metadata),
         drain: annotations(&mut report, object),
@@ -194,6 +196,40 @@ fn traffic_distribution(report: &mut Report, spec: &core::ServiceSpec) -> Traffi
     }
 }
 
+/// SEMANTICS 7. The default and the bounds are Kubernetes' own.
+fn session_affinity(report: &mut Report, spec: &core::ServiceSpec) -> Option<Duration> {
+    const DEFAULT: i32 = 10_800;
+    const MOST: i32 = 86_400;
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    match spec.session_affinity.as_deref() {
+        None | Some("" | "None") => {
+            if config.is_some() {
+                report.reject(
+                    "spec.sessionAffinityConfig",
+                    "there is no affinity that it could configure",
+                    "write ClientIP as spec.sessionAffinity, or remove it",
+                );
+            }
+            None
+        }
+        Some("ClientIP") => match config.and_then(|client_ip| client_ip.timeout_seconds).unwrap_or(DEFAULT) {
+            seconds @ 1..=MOST => Some(Duration::from_secs(u64::from(seconds.unsigned_abs()))),
+            other => {
+                report.reject(
+                    "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+                    format!("{other} is no timeout"),
+                    "write 1 to 86400 seconds, or leave it out for 10800",
+                );
+                None
+            }
+        },
+        Some(other) => {
+            report.reject("spec.sessionAffinity", format!("{other:?} is no affinity"), "write None or ClientIP");
+            None
+        }
+    }
+}
+
 fn annotations(report: &mut Report, object: &core::Service) -> Drain {
     let mut drain = Drain::default();
     for (name, value) in object.metadata.annotations.iter().flatten().filter(|(name, _)| name.starts_with(OURS)) {
@@ -229,17 +265,6 @@ fn unsupported(report: &mut Report, object: &core::Service, spec: &core::Service
             "external addresses are off: who may write them may take any traffic (CVE-2020-8554)",
             "reach it by its ClusterIP",
         );
-    }
-    match spec.session_affinity.as_deref() {
-        None | Some("" | "None") => {}
-        Some("ClientIP") => report.unsupported(
-            "spec.sessionAffinity",
-            "ClientIP is not served yet; each connection is balanced by itself",
-            "write None, or expect a client's connections on several endpoints",
-        ),
-        Some(other) => {
-            report.reject("spec.sessionAffinity", format!("{other:?} is no affinity"), "write None or ClientIP");
-        }
     }
     let ingress = object.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
     if ingress.is_some_and(|ingress| ingress.iter().any(|point| point.ip.is_some())) {

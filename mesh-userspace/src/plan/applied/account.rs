@@ -44,6 +44,8 @@ pub struct AppliedPort {
     pub frontends: Vec<FrontendKey>,
     /// How a slot is picked.
     pub rule: Rule,
+    /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
+    pub affinity_timeout: u64,
     /// Where its slots lie.
     pub range: SlotRange,
     /// What its slots say.

@@ -53,15 +53,15 @@ impl Applied {
                     *slot = *backend;
                 }
             }),
-            MapOp::OpenPort { id, rule, dialled } => {
-                let account = rule.account;
-                self.service_ids.take(id.0);
-                self.entries.insert(id, account);
-                let range = SlotRange::default();
-                let port = AppliedPort { id, dialled, frontends: Vec::new(), rule, range, slots: Vec::new() };
-                self.change(account, |account| account.ports.push(port));
+            MapOp::OpenPort { id, rule, affinity_timeout, dialled } => {
+                let (frontends, range, slots) = (Vec::new(), SlotRange::default(), Vec::new());
+                let port = AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots };
+                self.open(rule.account, port);
             }
             MapOp::SetRule { id, rule } => self.change_port(id, |port| port.rule = rule),
+            MapOp::SetAffinityTimeout { id, timeout } => {
+                self.change_port(id, |port| port.affinity_timeout = timeout);
+            }
             MapOp::Publish { id, range, ref backends } => self.publish(id, range, backends.clone()),
             MapOp::SetFilter { ref address } => self.filter.set(address),
             MapOp::InsertFrontend { key, id } => {
@@ -142,6 +142,12 @@ impl Applied {
         } else {
             self.empty.remove(&id);
         }
+    }
+
+    fn open(&mut self, account: ServiceId, port: AppliedPort) {
+        self.service_ids.take(port.id.0);
+        self.entries.insert(port.id, account);
+        self.change(account, |account| account.ports.push(port));
     }
 
     fn publish(&mut self, id: ServiceId, range: SlotRange, backends: Vec<BackendId>) {

@@ -30,6 +30,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
+        affinity_timeout: 0,
         slots: endpoints.map(backend).collect(),
         kept: Vec::new(),
         end_gone: false,

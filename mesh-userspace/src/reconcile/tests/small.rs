@@ -21,6 +21,7 @@ pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
         frontends: vec![frontend(service, number)],
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
+        affinity_timeout: 0,
         slots: endpoints.iter().map(|&e| endpoint(service, e, 80, Protocol::Tcp)).collect(),
         kept: Vec::new(),
         end_gone: false,

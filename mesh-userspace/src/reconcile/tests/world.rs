@@ -5,7 +5,9 @@ use crate::model::ServiceKey;
 use crate::plan::{BackendKey, DesiredPort, DesiredService};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{BackendState, BackendTag, FilterBit, FrontendKey, Rule, SlotRange, SlowStart, TrafficRule, UNLIMITED};
+use mesh_common::tables::{
+    BackendState, BackendTag, FilterBit, FrontendKey, Rule, SlotRange, SlowStart, TrafficRule, UNLIMITED,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -101,7 +103,9 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         }
         let algorithm = Algorithm::ALL[numbers.below(4) as usize];
         let hash = HashBy::ALL[numbers.below(2) as usize];
-        ports.push(DesiredPort { frontends, algorithm, hash, slots, kept, end_gone: numbers.one_in(2) });
+        let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
+        let end_gone = numbers.one_in(2);
+        ports.push(DesiredPort { frontends, algorithm, hash, affinity_timeout, slots, kept, end_gone });
     }
     let backends = ports.iter().flat_map(|port| port.slots.iter().chain(&port.kept)).copied().collect::<BTreeSet<_>>();
     let weights = backends.into_iter().map(|key| (key, 1 + numbers.below(2) as u32)).filter(|(_, weight)| *weight != 1);

@@ -80,6 +80,21 @@ fn bad_services_name_the_field() {
             "spec: {clusterIP: 10.96.0.1, internalTrafficPolicy: local, PORT}",
             &["spec.internalTrafficPolicy: \"local\""],
         ),
+        ("spec: {clusterIP: 10.96.0.1, sessionAffinity: Cookie, PORT}", &["spec.sessionAffinity: \"Cookie\""]),
+        (
+            "spec: {clusterIP: 10.96.0.1, sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}, PORT}",
+            &["spec.sessionAffinityConfig: there is no affinity"],
+        ),
+        (
+            "spec: {clusterIP: 10.96.0.1, sessionAffinity: ClientIP, \
+             sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}, PORT}",
+            &["spec.sessionAffinityConfig.clientIP.timeoutSeconds: 0 is no timeout"],
+        ),
+        (
+            "spec: {clusterIP: 10.96.0.1, sessionAffinity: ClientIP, \
+             sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}, PORT}",
+            &["spec.sessionAffinityConfig.clientIP.timeoutSeconds: 86401 is no timeout"],
+        ),
         ("spec: {clusterIP: 10.96.0.1, type: Cluster, PORT}", &["spec.type: \"Cluster\""]),
     ] {
         let spec = spec.replace("PORT", port);
@@ -89,10 +104,26 @@ fn bad_services_name_the_field() {
 }
 
 #[test]
+fn s07_session_affinity_has_kubernetes_default_and_bounds() {
+    for (spec, seconds) in [
+        ("sessionAffinity: ClientIP", Some(10_800)),
+        ("sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {}}", Some(10_800)),
+        ("sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 1}}", Some(1)),
+        ("sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 86400}}", Some(86_400)),
+        ("sessionAffinity: None", None),
+    ] {
+        let text = service(&format!("spec: {{clusterIP: 10.96.0.1, {spec}, ports: [{{port: 80}}]}}"));
+        assert_findings(&text, &[]);
+        let items = items(&text);
+        let [Item::Understood(Object::Service(service), _)] = &items[..] else { panic!("{items:?}") };
+        assert_eq!(service.session_affinity.map(|timeout| timeout.as_secs()), seconds, "{spec}");
+    }
+}
+
+#[test]
 fn s33_what_is_not_served_is_reported_and_the_rest_served() {
     for (spec, expected) in [
-        ("sessionAffinity: ClientIP", &["unsupported Service shop/cart: spec.sessionAffinity: ClientIP"][..]),
-        ("externalIPs: [192.0.2.1]", &["spec.externalIPs: external addresses are off"]),
+        ("externalIPs: [192.0.2.1]", &["spec.externalIPs: external addresses are off"][..]),
         ("type: NodePort", &["spec.type: NodePort is not served yet; its ClusterIP is"]),
         ("type: LoadBalancer", &["spec.type: LoadBalancer is not served yet; its ClusterIP is"]),
         ("trafficDistribution: PreferMoon", &["spec.trafficDistribution: \"PreferMoon\""]),
@@ -207,7 +238,9 @@ fn policies_refuse_what_they_do_not_know() {
         ("{TARGET, limits: {maxConnections: ten}}", &["spec.limits.maxConnections: "]),
         (
             "{TARGET, loadBalancer: {algorithm: Fastest}}",
-            &["spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin"],
+            &[
+                "spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin or LeastConnections or Maglev",
+            ],
         ),
         ("{TARGET}", &["spec: it asks for nothing"]),
         ("{TARGET, limits: {}}", &["spec.limits: it asks for nothing"]),

@@ -33,7 +33,7 @@ impl World {
         let mut shown = Vec::new();
         for change in self.reader.take_changes() {
             match change {
-                Change::Upsert { object: Object::Node(Node { name, zone }), .. } => {
+                Change::Upsert { object: Object::Node(Node { name, zone, .. }), .. } => {
                     shown.push(format!("+{name}={zone}"));
                     self.zones.insert(name.to_string(), zone.to_string());
                 }

@@ -110,7 +110,7 @@ fn refusals_of(agent: &Agent, service: &str) -> Result<BTreeMap<String, u64>> {
     struct Detail {
         reasons: BTreeMap<String, u64>,
     }
-    const CHOICES: [&str; 3] = ["selected", "spilled", "flow-kept"];
+    const CHOICES: [&str; 4] = ["selected", "spilled", "flow-kept", "affinity"];
     let Detail { mut reasons } = parse(agent, &["service", "show", service])?;
     reasons.retain(|reason, times| *times > 0 && !CHOICES.contains(&reason.as_str()));
     Ok(reasons)
