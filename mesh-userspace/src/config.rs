@@ -1,6 +1,7 @@
 //! What the command line asks of the agent.
 
 use crate::datapath::Sizes;
+use crate::source::kubernetes::Connection;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,8 +14,8 @@ pub const DEFAULT_PINS: &str = "/sys/fs/bpf/mesh";
 /// `mesh agent`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentConfig {
-    /// The directory tree of the manifests.
-    pub manifests: PathBuf,
+    /// Where the cluster's objects come from.
+    pub source: Source,
     /// The node that the agent decides for.
     pub node_name: String,
     /// The data path.
@@ -29,6 +30,15 @@ pub struct AgentConfig {
     pub sizes: Sizes,
     /// Which choices and refusals become events.
     pub events: EventSampling,
+}
+
+/// Where the cluster's objects come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A directory tree of manifests.
+    Manifests(PathBuf),
+    /// The Kubernetes API server.
+    Kubernetes(Connection),
 }
 
 /// Where a data path is.

@@ -2,7 +2,7 @@
 
 use crate::tally::Tally;
 use crate::toolchain::Toolchain;
-use crate::{ebpf, lint, process, setup, workspace};
+use crate::{components, ebpf, lint, process, setup, workspace};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -33,6 +33,9 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     if let Some(toolchain) = toolchain.as_ref() {
         check(&mut tally, ebpf::COMMITTED, &object(toolchain));
+    }
+    if !options.unit {
+        components::prepare()?;
     }
     build(options)?;
     tests(options, &mut tally)?;

@@ -31,6 +31,8 @@ const RECENT: usize = 1024;
 pub struct Engine {
     /// How the agent was started.
     pub config: AgentConfig,
+    /// What people call the source: the manifests' directory, or the API server's URL.
+    pub source: String,
     /// The cluster, as far as the sources told.
     pub state: ClusterState,
     /// The maps.
@@ -63,7 +65,7 @@ pub struct Engine {
 
 impl Engine {
     /// Takes over the maps, whatever is in them. Nothing is attached or written yet.
-    pub fn new(config: &AgentConfig, cgroup: Cgroup, loaded: Loaded) -> anyhow::Result<Self> {
+    pub fn new(config: &AgentConfig, source: &str, cgroup: Cgroup, loaded: Loaded) -> anyhow::Result<Self> {
         let maps = KernelMaps::new(descriptors(&loaded)?)?;
         set_sampling(maps.arrays().settings, config.events);
         let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
@@ -77,6 +79,7 @@ impl Engine {
         }
         Ok(Self {
             config: config.clone(),
+            source: source.to_owned(),
             state: ClusterState::new(config.node_name.as_str(), 1),
             reconciler,
             since: Timestamp::now(),

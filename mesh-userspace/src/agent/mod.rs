@@ -19,9 +19,9 @@ mod ring;
 pub use clock::{monotonic, timestamp};
 
 use crate::api::{probes, query, server};
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, Source};
 use crate::datapath::{self, Cgroup, Pins};
-use crate::source::manifests;
+use crate::source::{Change, kubernetes, manifests};
 use anyhow::Context;
 use engine::Engine;
 use std::io::IsTerminal;
@@ -59,10 +59,9 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     let metrics = open(config.metrics, "--metrics-address").await?;
     let loaded = datapath::load(&pins, &config.sizes)?;
     let ring = ring::Ring::new(&loaded)?;
-    let engine = Engine::new(config, cgroup, loaded)?;
-
     let (changes, received) = mpsc::channel(CHANGES);
-    let _following = manifests::spawn(&config.manifests, changes)?;
+    let following = follow(config, changes).await?;
+    let engine = Engine::new(config, &following.name, cgroup, loaded)?;
     let (queries, asked): (query::Queries, _) = mpsc::channel(QUERIES);
     let mut servers = JoinSet::new();
     for (listener, routes) in [(health, probes::health(queries.clone())), (metrics, probes::metrics(queries.clone()))] {
@@ -77,6 +76,28 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(&config.socket);
     tracing::info!("the agent ends; the data path stays in place (`mesh unload` takes it away)");
     Ok(())
+}
+
+/// The source, for as long as this is held.
+struct Following {
+    /// What people call the source.
+    name: String,
+    _source: Box<dyn Send>,
+}
+
+/// Begins to follow the source that the configuration names.
+async fn follow(config: &AgentConfig, changes: mpsc::Sender<Vec<Change>>) -> anyhow::Result<Following> {
+    match &config.source {
+        Source::Manifests(directory) => {
+            let source = manifests::spawn(directory, changes)?;
+            Ok(Following { name: directory.display().to_string(), _source: Box::new(source) })
+        }
+        Source::Kubernetes(connection) => {
+            let (client, url) = kubernetes::connect(connection).await?;
+            let source = kubernetes::spawn(client, &config.node_name, changes);
+            Ok(Following { name: url, _source: Box::new(source) })
+        }
+    }
 }
 
 /// The TCP address that the configuration may name.

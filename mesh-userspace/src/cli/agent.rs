@@ -3,23 +3,34 @@
 use super::arguments::DatapathArguments;
 use super::exit::Exit;
 use crate::agent;
-use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling};
+use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, Source};
 use crate::datapath::{self, Sizes};
+use crate::source::kubernetes::Connection;
 use mesh_common::tables::sizes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Serve what Kubernetes manifests say, in the foreground.
+/// Serve what a Kubernetes cluster, or a directory of manifests, says, in the foreground.
 ///
-/// Loads the programs, attaches them to the cgroup, and keeps their maps as the manifests say, following every change.
+/// Loads the programs, attaches them to the cgroup, and keeps their maps as the source says, following every change.
 /// Logs go to stderr (RUST_LOG chooses what); readiness goes to systemd. SIGTERM ends the agent and leaves the data path
 /// in place: connections, old and new, go on, and the next agent adopts it. `mesh unload` takes it away.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The directory tree of the manifests: Service, EndpointSlice, Node and TrafficPolicy, in YAML or JSON.
-    #[arg(long, value_name = "DIR")]
-    manifests: PathBuf,
+    /// The directory tree of the manifests: Service, EndpointSlice, Node and TrafficPolicy, in YAML or JSON. Without it
+    /// the same objects come from the Kubernetes API server.
+    #[arg(long, value_name = "DIR", help_heading = "Source")]
+    manifests: Option<PathBuf>,
+
+    /// How to reach the API server; without it, by the pod's own service account.
+    #[arg(long, value_name = "FILE", help_heading = "Source", conflicts_with = "manifests")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The API server's URL, in place of the kubeconfig's or of the Service `kubernetes`, which an agent in kube-proxy's
+    /// place cannot use. The certificate is checked all the same.
+    #[arg(long, value_name = "URL", env = "MESH_API_SERVER", help_heading = "Source", conflicts_with = "manifests")]
+    api_server: Option<String>,
 
     /// The node to decide for, as endpoints name it in `nodeName`.
     #[arg(long, value_name = "NAME", env = "NODE_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -87,6 +98,8 @@ const EXAMPLES: &str = "\
 Examples:
   Serve the whole machine:
     mesh agent --manifests /etc/mesh/manifests --node-name node-1
+  Serve the cluster, from outside a pod:
+    mesh agent --kubeconfig /etc/kubernetes/mesh.conf --node-name node-1
   Serve one cgroup, beside another agent:
     mesh agent --manifests ./shop --node-name node-1 --cgroup /sys/fs/cgroup/shop \\
       --pins /sys/fs/bpf/shop --socket /run/shop.sock
@@ -106,7 +119,10 @@ impl Arguments {
 
     fn config(self) -> Result<AgentConfig, datapath::Error> {
         Ok(AgentConfig {
-            manifests: self.manifests,
+            source: match self.manifests {
+                Some(directory) => Source::Manifests(directory),
+                None => Source::Kubernetes(Connection { kubeconfig: self.kubeconfig, server: self.api_server }),
+            },
             node_name: self.node_name,
             datapath: self.datapath.config()?,
             socket: self.socket,
@@ -180,9 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn without_manifests_the_source_is_the_api_server() {
+        let source = |line: &str| parse(line).unwrap().source;
+        assert_eq!(source("agent --node-name n --cgroup /c"), Source::Kubernetes(Connection::default()));
+        assert_eq!(
+            source("agent --node-name n --cgroup /c --kubeconfig /k --api-server https://10.0.0.1:6443"),
+            Source::Kubernetes(Connection {
+                kubeconfig: Some("/k".into()),
+                server: Some("https://10.0.0.1:6443".into())
+            })
+        );
+        assert_eq!(source("agent --node-name n --cgroup /c --manifests m"), Source::Manifests("m".into()));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         for line in [
-            "agent --node-name n",
+            "agent --manifests m --node-name n --kubeconfig k",
+            "agent --manifests m --node-name n --api-server https://a",
             "agent --manifests m --node-name n --max-slots 1",
             "agent --manifests m --node-name n --max-slots 100000000",
             "agent --manifests m --node-name n --event-rate -1",

@@ -76,7 +76,7 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// Where an object was read: a manifest's path and the position of the document in it, for people.
+/// Where an object was read when it came from a file: a manifest's path and the position of the document in it, for people.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct Origin {
     /// The file, relative to the manifest directory.

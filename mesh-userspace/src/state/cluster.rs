@@ -7,7 +7,7 @@ use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Servic
 use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
-use crate::source::{Change, Counts};
+use crate::source::{Change, Counts, Subject, Trouble};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::net::IpAddr;
@@ -26,9 +26,10 @@ pub struct ClusterState {
     /// Policies by their own namespace and name.
     pub(super) policies: BTreeMap<ServiceKey, KnownPolicy>,
     pub(super) addresses: Addresses,
-    /// What the sources found wrong, by file.
-    pub(super) reported: BTreeMap<Arc<str>, Vec<Finding>>,
+    /// What the sources found wrong, by what it is about.
+    pub(super) reported: BTreeMap<Subject, Vec<Finding>>,
     pub(super) counts: Counts,
+    pub(super) troubles: Vec<Trouble>,
     pub(super) dirty: BTreeSet<ServiceKey>,
     seen: u64,
     /// Sources that have not yet sent everything that they held at the start.
@@ -48,6 +49,7 @@ impl ClusterState {
             addresses: Addresses::default(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
+            troubles: Vec::new(),
             dirty: BTreeSet::new(),
             seen: 0,
             awaited: sources,
@@ -62,8 +64,9 @@ impl ClusterState {
             Change::Upsert { object: Object::Node(node), .. } => self.put_node(&node),
             Change::Upsert { object: Object::TrafficPolicy(policy), origin } => self.put_policy(policy, origin),
             Change::Remove(object) => self.remove(&object),
-            Change::Findings { file, findings } if findings.is_empty() => drop(self.reported.remove(&file)),
-            Change::Findings { file, findings } => drop(self.reported.insert(file, findings)),
+            Change::Findings { subject, findings } if findings.is_empty() => drop(self.reported.remove(&subject)),
+            Change::Findings { subject, findings } => drop(self.reported.insert(subject, findings)),
+            Change::Troubles(troubles) => self.troubles = troubles,
             Change::Counted(counts) => self.counts = counts,
             Change::Synced => self.awaited = self.awaited.saturating_sub(1),
         }
@@ -96,6 +99,11 @@ impl ClusterState {
     /// Whether the node of this agent is about to go.
     pub fn is_deleting(&self) -> bool {
         self.deleting
+    }
+
+    /// Why the sources do not follow at present; what they said before goes on.
+    pub fn troubles(&self) -> &[Trouble] {
+        &self.troubles
     }
 
     /// What was read.

@@ -54,7 +54,7 @@ fn policy(name: &str, targets: &[&str], limit: u64) -> Policy {
 }
 
 fn upsert(object: Object) -> Change {
-    Change::Upsert { object, origin: Origin::default() }
+    Change::Upsert { object, origin: Some(Origin::default()) }
 }
 
 fn state(changes: impl IntoIterator<Item = Change>) -> ClusterState {

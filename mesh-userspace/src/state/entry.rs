@@ -26,16 +26,16 @@ impl Age {
 pub(super) struct KnownService {
     /// What is in force.
     pub(super) object: Service,
-    pub(super) origin: Origin,
+    pub(super) origin: Option<Origin>,
     /// What was written since, but wants an address that another Service has.
-    pub(super) waiting: Option<Box<(Service, Origin)>>,
+    pub(super) waiting: Option<Box<(Service, Option<Origin>)>>,
     /// The addresses that it wants, in either form, and since when.
     pub(super) claims: Vec<(IpAddr, u64)>,
 }
 
 impl KnownService {
     /// The Service as it was last written, and where.
-    pub(super) fn latest(&self) -> (&Service, &Origin) {
+    pub(super) fn latest(&self) -> (&Service, &Option<Origin>) {
         match &self.waiting {
             Some(waiting) => (&waiting.0, &waiting.1),
             None => (&self.object, &self.origin),

@@ -22,7 +22,7 @@ impl ClusterState {
                 let until = if known.waiting.is_some() { "its former form goes on" } else { "it is not served there" };
                 findings.push(Finding {
                     severity: Severity::Conflict,
-                    origin: Some(origin.clone()),
+                    origin: origin.clone(),
                     object: Some(loser.object()),
                     field: format!("spec.clusterIPs[{position}]").into(),
                     message: format!("{ip} is the address of Service {owner}, which had it first").into(),
@@ -39,7 +39,7 @@ impl ClusterState {
             for (i, target) in known.object.targets.iter().enumerate() {
                 let finding = |severity, message: String, action: &str| Finding {
                     severity,
-                    origin: Some(known.origin.clone()),
+                    origin: known.origin.clone(),
                     object: Some(object.clone()),
                     field: format!("spec.targetRefs[{i}]").into(),
                     message: message.into(),

@@ -9,11 +9,11 @@ use std::mem;
 #[derive(Debug)]
 pub(super) struct KnownPolicy {
     pub(super) object: Policy,
-    pub(super) origin: Origin,
+    pub(super) origin: Option<Origin>,
 }
 
 impl ClusterState {
-    pub(super) fn put_policy(&mut self, policy: Policy, origin: Origin) {
+    pub(super) fn put_policy(&mut self, policy: Policy, origin: Option<Origin>) {
         let own = ServiceKey { namespace: policy.namespace.clone(), name: policy.name.clone() };
         let before = match self.policies.get_mut(&own) {
             Some(known) if known.object == policy => {

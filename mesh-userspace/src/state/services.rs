@@ -10,7 +10,7 @@ use crate::model::{Origin, Service, ServiceKey};
 use std::net::IpAddr;
 
 impl ClusterState {
-    pub(super) fn put_service(&mut self, service: Service, origin: Origin) {
+    pub(super) fn put_service(&mut self, service: Service, origin: Option<Origin>) {
         let key = service.key.clone();
         let entry = self.entries.entry(key.clone()).or_default();
         match &mut entry.service {

@@ -11,7 +11,7 @@ pub struct ServiceDetail<'a> {
     /// The Service.
     pub service: &'a Service,
     /// Where it was read.
-    pub origin: &'a Origin,
+    pub origin: Option<&'a Origin>,
     /// Those of its addresses that no older Service has; empty when it is not served.
     pub addresses: Vec<IpAddr>,
     /// The policy in force.
@@ -24,7 +24,7 @@ pub struct PolicyInForce<'a> {
     /// The policy.
     pub policy: &'a Policy,
     /// Where it was read.
-    pub origin: &'a Origin,
+    pub origin: Option<&'a Origin>,
 }
 
 impl ClusterState {
@@ -66,9 +66,9 @@ impl ClusterState {
         let policy = entry.policy().and_then(|policy| self.policies.get(policy));
         Some(ServiceDetail {
             service: &known.object,
-            origin: &known.origin,
+            origin: known.origin.as_ref(),
             addresses: self.owned_addresses(&known.object),
-            policy: policy.map(|known| PolicyInForce { policy: &known.object, origin: &known.origin }),
+            policy: policy.map(|known| PolicyInForce { policy: &known.object, origin: known.origin.as_ref() }),
         })
     }
 

@@ -2,7 +2,7 @@
 
 mod components;
 mod linker;
-mod packages;
+pub mod packages;
 mod rust_src;
 
 use crate::toolchain::{self, Rustc, Toolchain};
@@ -49,11 +49,15 @@ pub fn run(mode: Mode) -> Result<Option<Toolchain>> {
         }
     };
 
-    let missing = packages::missing();
+    let missing = packages::missing(&packages::PACKAGES);
     if !missing.is_empty() {
-        packages::install(&missing)?;
+        packages::install(&packages::PACKAGES, &missing)?;
     }
-    say(packages::item());
+    say(packages::item("system packages", &packages::PACKAGES));
+    if mode == Mode::Install {
+        crate::components::packages()?;
+        say(packages::item("for Kubernetes", &packages::CLUSTER));
+    }
     if mode == Mode::Install {
         components::ensure();
     }
@@ -77,7 +81,13 @@ pub fn run(mode: Mode) -> Result<Option<Toolchain>> {
 
 /// Reports, and fails when anything is missing.
 fn check(rustc: &Rustc) -> Result<()> {
-    let items = [packages::item(), components::item(), linker::item(), rust_src::item(rustc)];
+    let items = [
+        packages::item("system packages", &packages::PACKAGES),
+        packages::item("for Kubernetes", &packages::CLUSTER),
+        components::item(),
+        linker::item(),
+        rust_src::item(rustc),
+    ];
     for item in &items {
         item.say();
     }

@@ -19,7 +19,8 @@ pub struct Package {
     why: &'static str,
 }
 
-const PACKAGES: [Package; 7] = [
+/// For everything.
+pub const PACKAGES: [Package; 7] = [
     Package { name: "gcc", sign: Sign::Program("cc"), why: "links Rust programs, compiles the C client of the tests" },
     Package { name: "libc6-dev", sign: Sign::File("/usr/include/stdio.h"), why: "the headers of the same" },
     Package {
@@ -33,9 +34,16 @@ const PACKAGES: [Package; 7] = [
     Package { name: "python3", sign: Sign::Program("python3"), why: "a client of the tests" },
 ];
 
-/// The packages that are not there.
-pub fn missing() -> Vec<&'static Package> {
-    PACKAGES.iter().filter(|package| !package.is_there()).collect()
+/// For Kubernetes on this machine.
+pub const CLUSTER: [Package; 3] = [
+    Package { name: "nftables", sign: Sign::Program("nft"), why: "kube-proxy writes its rules with it" },
+    Package { name: "pkg-config", sign: Sign::Program("pkg-config"), why: "tells runc where libseccomp is" },
+    Package { name: "libseccomp-dev", sign: Sign::File("/usr/include/seccomp.h"), why: "linked into runc" },
+];
+
+/// The packages of a list that are not there.
+pub fn missing(wanted: &'static [Package]) -> Vec<&'static Package> {
+    wanted.iter().filter(|package| !package.is_there()).collect()
 }
 
 impl Package {
@@ -47,18 +55,18 @@ impl Package {
     }
 }
 
-/// All of them, as one item.
-pub fn item() -> Item {
+/// A list of them, as one item.
+pub(super) fn item(name: &str, wanted: &'static [Package]) -> Item {
     let names = |packages: &mut dyn Iterator<Item = &Package>| packages.map(|p| p.name).collect::<Vec<_>>().join(", ");
-    let missing = missing();
+    let missing = missing(wanted);
     Item {
-        name: "system packages".to_owned(),
-        state: if missing.is_empty() { Ok(names(&mut PACKAGES.iter())) } else { Err(names(&mut missing.into_iter())) },
+        name: name.to_owned(),
+        state: if missing.is_empty() { Ok(names(&mut wanted.iter())) } else { Err(names(&mut missing.into_iter())) },
     }
 }
 
 /// Installs them with apt-get, or says what to install by hand.
-pub fn install(missing: &[&Package]) -> Result<()> {
+pub fn install(wanted: &'static [Package], missing: &[&Package]) -> Result<()> {
     for Package { name, why, .. } in missing {
         println!("setup: {name} is missing ({why})");
     }
@@ -78,7 +86,7 @@ pub fn install(missing: &[&Package]) -> Result<()> {
     };
     process::run(apt().arg("update"))?;
     process::run(apt().args(["install", "--yes", "--no-install-recommends"]).args(&names))?;
-    match self::missing().as_slice() {
+    match self::missing(wanted).as_slice() {
         [] => Ok(()),
         still => bail!("apt-get has installed {by_hand}, but {} is still not to be found", still[0].name),
     }

@@ -194,15 +194,27 @@ fn source(engine: &Engine, findings: &[Finding]) -> Source {
     // What concerns no document concerns the directory.
     let trouble = findings.iter().find(|finding| finding.object.is_none() && finding.document == Some(0));
     Source {
-        name: engine.config.manifests.display().to_string(),
+        name: engine.source.clone(),
         synced: engine.state.is_synced(),
         last_change: engine.last_change,
         files: counts.files,
         documents: counts.documents,
         objects: engine.state.objects().into_iter().map(|(kind, count)| (kind.to_string(), count as u64)).collect(),
         passed_over: counts.passed_over.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
-        error: trouble.map(|finding| finding.message.clone()),
+        error: trouble.map(|finding| finding.message.clone()).or_else(|| not_followed(engine)),
     }
+}
+
+/// What the source does not follow at present, and since when.
+fn not_followed(engine: &Engine) -> Option<String> {
+    let first = engine.state.troubles().first()?;
+    let kinds: Vec<&str> = engine.state.troubles().iter().map(|trouble| &*trouble.what).collect();
+    Some(format!(
+        "{} not followed since {}, the last state serves: {}",
+        kinds.join(", "),
+        first.since.strftime("%H:%M:%S"),
+        first.message
+    ))
 }
 
 /// How full the maps are that can be. Each connection is counted once on its account.

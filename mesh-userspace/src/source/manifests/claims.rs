@@ -163,7 +163,7 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, Node, Origin};
+    use crate::model::{Kind, Node};
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -186,7 +186,7 @@ mod tests {
         let mut changes = Vec::new();
         let says =
             says.into_iter().zip(1..).map(|(what, document)| (Place { file: FileId(file), document }, what)).collect();
-        let upsert = |object, _| Change::Upsert { object, origin: Origin::default() };
+        let upsert = |object, _| Change::Upsert { object, origin: None };
         claims.set(&object(), FileId(file), says, upsert, &mut changes);
         changes
     }

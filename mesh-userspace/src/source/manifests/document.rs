@@ -1,12 +1,9 @@
 //! A document into the objects that it holds.
 
 use super::split::Document;
-use crate::model::parse::{self, Parsed, Parser, TrafficPolicyManifest};
-use crate::model::{Finding, Kind, Object, ObjectRef, Severity};
-use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
-use serde::de::DeserializeOwned;
+use crate::model::parse::Parser;
+use crate::source::object::{self, Item, rejected};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// How a file is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,17 +12,6 @@ pub(super) enum Format {
     Yaml,
     /// `.json`.
     Json,
-}
-
-/// One object of a document.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// An object, and what of it is not served.
-    Understood(Object, Vec<Finding>),
-    /// An object that means nothing: which one it is, where that could be read, and why.
-    Rejected(Option<ObjectRef>, Vec<Finding>),
-    /// An object of a kind that mesh does not read.
-    PassedOver(Arc<str>),
 }
 
 /// Reads a document. A list gives its items; anything else gives one.
@@ -79,7 +65,7 @@ fn read_value(parser: &mut Parser, mut value: Value, items: &mut Vec<Item>) {
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let listed = kind.strip_suffix("List").filter(|_| value.get("items").is_some_and(Value::is_array));
     let (Some(item_kind), Some(Value::Array(listed))) = (listed, value.get_mut("items").map(Value::take)) else {
-        items.push(read_object(parser, &api_version, &kind, value));
+        items.push(object::read(parser, &api_version, &kind, value));
         return;
     };
     for (position, mut item) in listed.into_iter().enumerate() {
@@ -100,98 +86,6 @@ fn read_value(parser: &mut Parser, mut value: Value, items: &mut Vec<Item>) {
             }
         }
     }
-}
-
-fn read_object(parser: &mut Parser, api_version: &str, kind: &str, value: Value) -> Item {
-    if !value.is_object() {
-        return rejected(None, "", "it is no object", "write apiVersion, kind, metadata and spec");
-    }
-    if kind.is_empty() || api_version.is_empty() {
-        let field = if kind.is_empty() { "kind" } else { "apiVersion" };
-        return rejected(None, field, "it is missing", "write apiVersion and kind, or move the file elsewhere");
-    }
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let (known, read_version) = match (group, kind) {
-        ("", "Service") => (Kind::Service, "v1"),
-        ("", "Node") => (Kind::Node, "v1"),
-        ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, "v1"),
-        ("mesh.dev", "TrafficPolicy") => (Kind::TrafficPolicy, "v1alpha1"),
-        ("", _) => return Item::PassedOver(kind.into()),
-        _ => return Item::PassedOver(format!("{kind}.{group}").into()),
-    };
-    let object = name(known, &value);
-    if version != read_version {
-        let action =
-            format!("write {}{read_version}", if group.is_empty() { String::new() } else { format!("{group}/") });
-        return rejected(object, "apiVersion", format!("{api_version} of {kind} is not read"), action);
-    }
-    match known {
-        Kind::Service => typed(object, value, |typed: core::Service| {
-            parser.service(&typed).map(|parsed| with(parsed, |object| Some(Object::Service(object))))
-        }),
-        Kind::EndpointSlice => typed(object, value, |typed: discovery::EndpointSlice| {
-            parser.endpoint_slice(&typed).map(|parsed| with(parsed, |object| object.map(Object::EndpointSlice)))
-        }),
-        Kind::Node => typed(object, value, |typed: core::Node| {
-            parser.node(&typed).map(|parsed| with(parsed, |object| Some(Object::Node(object))))
-        }),
-        Kind::TrafficPolicy => typed(object, value, |typed: TrafficPolicyManifest| {
-            parser
-                .traffic_policy(&typed.into())
-                .map(|parsed| with(parsed, |object| Some(Object::TrafficPolicy(object))))
-        }),
-    }
-}
-
-fn with<T>(parsed: Parsed<T>, wrap: impl FnOnce(T) -> Option<Object>) -> Parsed<Option<Object>> {
-    Parsed { object: wrap(parsed.object), findings: parsed.findings }
-}
-
-fn typed<T: DeserializeOwned>(
-    object: Option<ObjectRef>,
-    value: Value,
-    parse: impl FnOnce(T) -> Result<Parsed<Option<Object>>, Vec<Finding>>,
-) -> Item {
-    match serde_path_to_error::deserialize(value) {
-        Err(error) => {
-            let field = error.path().to_string();
-            let field = if field == "." { String::new() } else { field };
-            rejected(
-                object,
-                field,
-                error.inner().to_string(),
-                "correct the field; until then its last valid form is in force",
-            )
-        }
-        Ok(typed) => match parse(typed) {
-            Ok(Parsed { object: Some(object), findings }) => Item::Understood(object, findings),
-            Ok(Parsed { object: None, .. }) => Item::PassedOver("EndpointSlice.discovery.k8s.io of FQDNs".into()),
-            Err(findings) => Item::Rejected(object, findings),
-        },
-    }
-}
-
-/// Which object this is, also where the rest of it cannot be understood.
-fn name(kind: Kind, value: &Value) -> Option<ObjectRef> {
-    let metadata = value.get("metadata")?;
-    parse::object_ref(kind, metadata.get("namespace").and_then(Value::as_str), metadata.get("name")?.as_str()?)
-}
-
-fn rejected(
-    object: Option<ObjectRef>,
-    field: impl Into<Arc<str>>,
-    message: impl Into<Arc<str>>,
-    action: impl Into<Arc<str>>,
-) -> Item {
-    let finding = Finding {
-        severity: Severity::Rejected,
-        origin: None,
-        object: object.clone(),
-        field: field.into(),
-        message: message.into(),
-        action: action.into(),
-    };
-    Item::Rejected(object, vec![finding])
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tables of what is written and what is understood or reported.
 
 use super::*;
+use crate::model::Object;
 use crate::source::manifests::split;
 
 fn items(text: &str) -> Vec<Item> {

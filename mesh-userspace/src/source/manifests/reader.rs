@@ -1,11 +1,12 @@
 //! What a file's text changes, compared with what the file said before.
 
 use super::claims::{Claims, Duplicate, FileId, Place, Says};
-use super::document::{self, Format, Item};
+use super::document::{self, Format};
 use super::split::{self, Document};
 use crate::model::parse::Parser;
 use crate::model::{Finding, ObjectRef, Origin, Severity};
-use crate::source::{Change, Counts};
+use crate::source::object::Item;
+use crate::source::{Change, Counts, Subject};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem;
@@ -64,7 +65,7 @@ impl Reader {
     pub(super) fn rename(&mut self, id: FileId, name: Arc<str>, format: Format) {
         let Some(file) = self.files.get_mut(&id) else { return };
         if !file.reported.is_empty() {
-            self.changes.push(Change::Findings { file: file.name.clone(), findings: Vec::new() });
+            self.changes.push(Change::Findings { subject: Subject::File(file.name.clone()), findings: Vec::new() });
         }
         file.reported.clear();
         (file.name, file.format) = (name, format);
@@ -79,7 +80,7 @@ impl Reader {
         if let Some(file) = self.files.remove(&id) {
             self.counts.files -= 1;
             if !file.reported.is_empty() {
-                self.changes.push(Change::Findings { file: file.name, findings: Vec::new() });
+                self.changes.push(Change::Findings { subject: Subject::File(file.name), findings: Vec::new() });
             }
         }
     }
@@ -185,7 +186,7 @@ impl Reader {
         let files = &self.files;
         let upsert = |object, place: Place| {
             let file = files.get(&place.file).map(|file| file.name.clone()).unwrap_or_default();
-            Change::Upsert { object, origin: Origin { file, document: place.document } }
+            Change::Upsert { object, origin: Some(Origin { file, document: place.document }) }
         };
         self.claims.set(object, id, says, upsert, &mut self.changes)
     }
@@ -197,7 +198,7 @@ impl Reader {
         findings.extend(file.documents.iter().flat_map(|document| document.findings.iter().cloned()));
         findings.extend(self.claims.duplicates(id).map(|duplicate| self.duplicate(&duplicate)));
         if findings != file.reported {
-            let change = Change::Findings { file: file.name.clone(), findings: findings.clone() };
+            let change = Change::Findings { subject: Subject::File(file.name.clone()), findings: findings.clone() };
             self.changes.push(change);
             if let Some(file) = self.files.get_mut(&id) {
                 file.reported = findings;

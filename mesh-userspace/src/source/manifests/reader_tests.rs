@@ -41,7 +41,9 @@ impl World {
                     shown.push(format!("-{}", object.name));
                     assert!(self.zones.remove(&*object.name).is_some(), "{object} was not there");
                 }
-                Change::Findings { file, findings } => drop(self.findings.insert(file, findings)),
+                Change::Findings { subject: Subject::File(file), findings } => {
+                    drop(self.findings.insert(file, findings));
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -5,7 +5,7 @@ use super::disk::{self, Identity, Inode};
 use super::names;
 use super::reader::Reader;
 use crate::model::{Finding, Origin, Severity};
-use crate::source::{Change, Counts};
+use crate::source::{Change, Counts, Subject};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, Metadata};
 use std::mem;
@@ -383,13 +383,14 @@ impl Tree {
         };
         if self.troubles.get(path) != Some(&finding) {
             self.troubles.insert(path.to_owned(), finding.clone());
-            self.reader.push(Change::Findings { file: place(&name), findings: vec![finding] });
+            self.reader.push(Change::Findings { subject: Subject::File(place(&name)), findings: vec![finding] });
         }
     }
 
     fn no_trouble(&mut self, path: &Path) {
         if self.troubles.remove(path).is_some() {
-            self.reader.push(Change::Findings { file: place(&self.display(path)), findings: Vec::new() });
+            self.reader
+                .push(Change::Findings { subject: Subject::File(place(&self.display(path))), findings: Vec::new() });
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::model::{Object, Severity};
+use crate::source::Subject;
 use std::collections::BTreeMap as Map;
 use std::fs::File;
 use std::io::Write;
@@ -70,7 +71,7 @@ impl World {
                 self.log.push(format!("-{}", object.name));
                 self.zones.remove(&*object.name);
             }
-            Change::Findings { file, findings } => {
+            Change::Findings { subject: Subject::File(file), findings } => {
                 self.log.extend(findings.iter().map(|finding| format!("!{finding}")));
                 self.findings.insert(file.to_string(), findings.len());
                 self.findings.retain(|_, count| *count > 0);
@@ -78,7 +79,7 @@ impl World {
             }
             Change::Synced => self.log.push("synced".into()),
             Change::Counted(_) => {}
-            other @ Change::Upsert { .. } => panic!("{other:?}"),
+            other @ (Change::Upsert { .. } | Change::Findings { .. } | Change::Troubles(_)) => panic!("{other:?}"),
         }
     }
 
