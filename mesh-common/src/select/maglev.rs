@@ -8,7 +8,7 @@ use super::{Draw, mix, scale};
 /// The position that the client hashes to.
 #[inline(always)]
 pub fn pick(draw: &Draw<'_>) -> u32 {
-    let hash = mix(mix(draw.client) ^ draw.port as u64);
+    let hash = mix(mix(draw.client) ^ u64::from(draw.port));
     scale((hash >> 32) as u32, draw.len)
 }
 
@@ -80,6 +80,7 @@ pub fn table(entries: &[Entry], size: u32) -> Vec<u32> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
 mod tests {
     use super::*;
     use crate::atomic::Atomic64;
@@ -98,7 +99,9 @@ mod tests {
 
     fn shares(table: &[u32], backends: usize) -> Vec<f64> {
         let mut counts = vec![0.0; backends];
-        table.iter().for_each(|&backend| counts[backend as usize] += 1.0 / table.len() as f64);
+        for &backend in table {
+            counts[backend as usize] += 1.0 / table.len() as f64;
+        }
         counts
     }
 

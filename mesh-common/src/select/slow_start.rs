@@ -16,12 +16,14 @@ pub type Ramp = [u16; PARTS];
 /// `max(least, age^(1/aggression))` at the end of each part, as in Envoy's documentation of slow start. `least` and
 /// `aggression` are in hundredths.
 #[cfg(any(test, feature = "std"))]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a probability of 0 to 1, in 65,535ths")]
 pub fn ramp(least: u32, aggression: u32) -> Ramp {
     let least = f64::from(least.min(100)) / 100.0;
     let power = 100.0 / f64::from(aggression.max(1));
-    core::array::from_fn(|part| {
-        let age = (part + 1) as f64 / PARTS as f64;
-        (age.powf(power).clamp(least, 1.0) * 65_535.0).round() as u16
+    let mut age = 0.0;
+    [(); PARTS].map(|()| {
+        age += 1.0 / f64::from(PARTS as u32);
+        (f64::powf(age, power).clamp(least, 1.0) * 65_535.0).round() as u16
     })
 }
 
@@ -42,13 +44,15 @@ pub fn accepts(ramp: &Ramp, from: u16, window: u64, age: u64, random: u16) -> bo
 fn threshold(ramp: &Ramp, from: u16, window: u64, age: u64) -> u32 {
     // Age in 256ths of a part; `window` is below 2^52 ns (52 days).
     let scaled = (age * ((PARTS as u64) << 8) / window.max(1)) as usize;
-    let (part, within) = (scaled >> 8, (scaled & 0xff) as i64);
-    let start = if part == 0 { from } else { ramp[(part - 1) & (PARTS - 1)] } as i64;
-    let end = ramp[part & (PARTS - 1)] as i64;
-    (start + ((end - start) * within >> 8)) as u32
+    let (part, within) = (scaled >> 8, (scaled & 0xff) as u32);
+    let start = u32::from(if part == 0 { from } else { ramp[(part - 1) & (PARTS - 1)] });
+    let end = u32::from(ramp[part & (PARTS - 1)]);
+    // Between the two, by how far the age is within the part: no ramp falls, and a product stays below 2^24.
+    start + ((end.saturating_sub(start) * within) >> 8)
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
 mod tests {
     use super::*;
 
@@ -62,10 +66,11 @@ mod tests {
     fn a_ramp_rises_as_envoys_does() {
         for (least, aggression) in [(10, 100), (10, 200), (1, 50), (50, 100)] {
             let ramp = ramp(least, aggression);
-            let from = (least as f64 / 100.0 * 65_535.0) as u16;
-            for percent in [0u64, 13, 25, 50, 75, 99] {
-                let age = WINDOW / 100 * percent;
-                let wanted = (percent as f64 / 100.0).powf(100.0 / f64::from(aggression)).max(f64::from(least) / 100.0);
+            let from = u16::try_from(least * 65_535 / 100).unwrap();
+            for percent in [0u32, 13, 25, 50, 75, 99] {
+                let age = WINDOW / 100 * u64::from(percent);
+                let wanted =
+                    (f64::from(percent) / 100.0).powf(100.0 / f64::from(aggression)).max(f64::from(least) / 100.0);
                 let share = measured(&ramp, from, age);
                 assert!((share - super::share(&ramp, from, WINDOW, age)).abs() < 1e-9);
                 assert!((share - wanted).abs() < 0.1, "{aggression} at {percent} %: {share} instead of {wanted}");

@@ -38,6 +38,7 @@ fn gcd(a: u32, b: u32) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

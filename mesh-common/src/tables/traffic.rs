@@ -41,12 +41,11 @@ pub struct SlowStart {
 impl Traffic {
     /// An entry that asks for nothing.
     pub const fn new() -> Self {
-        const ZERO: Atomic64 = Atomic64::new(0);
         Self {
-            slow_start_window: ZERO,
-            slow_start_from: ZERO,
-            slow_start_ramp: [ZERO; PARTS / 4],
-            _reserved: [ZERO; 12],
+            slow_start_window: Atomic64::new(0),
+            slow_start_from: Atomic64::new(0),
+            slow_start_ramp: [const { Atomic64::new(0) }; PARTS / 4],
+            _reserved: [const { Atomic64::new(0) }; 12],
         }
     }
 

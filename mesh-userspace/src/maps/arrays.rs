@@ -57,8 +57,14 @@ const _: () = assert!(offset_of!(BackendCell, since) == offset_of!(Backend, sinc
 impl BackendCell {
     /// An entry that is free.
     pub const fn free() -> Self {
-        const ZERO: Atomic64 = Atomic64::new(0);
-        Self { address: [ZERO; 2], tag: ZERO, active: ZERO, weight: ZERO, since: ZERO, _reserved: [ZERO; 2] }
+        Self {
+            address: [const { Atomic64::new(0) }; 2],
+            tag: Atomic64::new(0),
+            active: Atomic64::new(0),
+            weight: Atomic64::new(0),
+            since: Atomic64::new(0),
+            _reserved: [const { Atomic64::new(0) }; 2],
+        }
     }
 
     /// The endpoint's address.

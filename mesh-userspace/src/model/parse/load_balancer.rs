@@ -140,16 +140,16 @@ pub(super) fn parse(names: &mut Names, report: &mut Report, spec: &LoadBalancer)
     for (i, entry) in spec.weights.iter().enumerate() {
         let field = format!("spec.loadBalancer.weights[{i}]");
         within(report, &format!("{field}.weight"), entry.weight, 0, MOST_WEIGHT);
-        let named = [&entry.pod_name_prefix, &entry.node_name, &entry.zone];
-        weights.extend(which(names, report, &field, named).map(|which| Weight { which, weight: entry.weight }));
+        let ways = [&entry.pod_name_prefix, &entry.node_name, &entry.zone];
+        weights.extend(which(names, report, &field, ways).map(|which| Weight { which, weight: entry.weight }));
     }
     let mut split = Vec::with_capacity(spec.split.len());
     for (i, entry) in spec.split.iter().enumerate() {
         let field = format!("spec.loadBalancer.split[{i}]");
         within(report, &format!("{field}.percent"), entry.percent, 0, 100);
         let from_zone = entry.from_zone.as_deref().map(|zone| names.share(zone));
-        let named = [&entry.pod_name_prefix, &entry.node_name, &entry.zone];
-        let part = which(names, report, &field, named).map(|which| Part { from_zone, which, percent: entry.percent });
+        let ways = [&entry.pod_name_prefix, &entry.node_name, &entry.zone];
+        let part = which(names, report, &field, ways).map(|which| Part { from_zone, which, percent: entry.percent });
         split.extend(part);
     }
     let slow_start = spec.slow_start.as_ref().map(|spec| {
@@ -187,8 +187,8 @@ fn known<T: Copy>(
 }
 
 /// Exactly one of the three ways to name endpoints.
-fn which(names: &mut Names, report: &mut Report, field: &str, named: [&Option<String>; 3]) -> Option<Which> {
-    let mut ways = named.into_iter().zip([Which::PodNamePrefix, Which::NodeName, Which::Zone] as [fn(_) -> _; 3]);
+fn which(names: &mut Names, report: &mut Report, field: &str, written: [&Option<String>; 3]) -> Option<Which> {
+    let mut ways = written.into_iter().zip([Which::PodNamePrefix, Which::NodeName, Which::Zone] as [fn(_) -> _; 3]);
     let mut written = ways.by_ref().filter_map(|(text, way)| Some((text.as_deref()?, way)));
     match (written.next(), written.next()) {
         (Some(("", _)), None) => {

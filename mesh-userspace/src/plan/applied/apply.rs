@@ -1,7 +1,7 @@
 //! What a step that succeeded means for what the maps hold.
 
 use super::{Account, Applied, AppliedBackend, AppliedPort, Freed, Gone, Leaving};
-use crate::plan::MapOp;
+use crate::plan::{BackendKey, MapOp};
 use mesh_common::address::Protocol;
 use mesh_common::tables::{BackendId, ServiceId, SlotRange};
 
@@ -93,28 +93,32 @@ impl Applied {
                 self.change(account, |account| account.addresses.retain(|other| other != address));
             }
             MapOp::ClosePort { id } => self.close(id),
-            MapOp::MarkGone { id, key, account } => {
-                let since = self.quarantine.now();
-                let mut ends = false;
-                self.change(account, |account| {
-                    ends = account.backends.remove(&key).is_some_and(|backend| backend.ends);
-                    account.gone.insert(key, id);
-                });
-                self.gone.insert(id, Gone { account, key, since, ends });
-                self.quarantine.stir();
-            }
+            MapOp::MarkGone { id, key, account } => self.mark_gone(id, key, account),
             MapOp::ClearFilter { bit } => self.filter.clear(bit),
-            MapOp::RetireBackend { id } => {
-                if let Some(gone) = self.gone.remove(&id)
-                    && let Some(account) = self.accounts.get_mut(&gone.account)
-                    && account.gone.get(&gone.key) == Some(&id)
-                {
-                    account.gone.remove(&gone.key);
-                }
-                self.quarantine.put(Freed::Backend(id));
-            }
+            MapOp::RetireBackend { id } => self.retire_backend(id),
             MapOp::RetireService { id } => self.retire(id),
         }
+    }
+
+    fn mark_gone(&mut self, id: BackendId, key: BackendKey, account: ServiceId) {
+        let since = self.quarantine.now();
+        let mut ends = false;
+        self.change(account, |account| {
+            ends = account.backends.remove(&key).is_some_and(|backend| backend.ends);
+            account.gone.insert(key, id);
+        });
+        self.gone.insert(id, Gone { account, key, since, ends });
+        self.quarantine.stir();
+    }
+
+    fn retire_backend(&mut self, id: BackendId) {
+        if let Some(gone) = self.gone.remove(&id)
+            && let Some(account) = self.accounts.get_mut(&gone.account)
+            && account.gone.get(&gone.key) == Some(&id)
+        {
+            account.gone.remove(&gone.key);
+        }
+        self.quarantine.put(Freed::Backend(id));
     }
 
     fn change(&mut self, id: ServiceId, change: impl FnOnce(&mut Account)) {
