@@ -54,9 +54,19 @@ impl Agent {
 
     /// Starts it, with further arguments if there are any, and waits for nothing.
     pub fn spawn_with(&self, arguments: &[&str]) -> Result<()> {
+        self.launch(command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?, arguments)
+    }
+
+    /// Starts it as root with these capabilities and no other (`BPF`, `NET_ADMIN`), and waits for nothing.
+    pub fn spawn_able(&self, capabilities: &[&str]) -> Result<()> {
+        let mut command = command_inside("setpriv", &self.node, &self.cgroup)?;
+        command.args(able(capabilities)).arg(programs::find("mesh")?);
+        self.launch(command, &[])
+    }
+
+    fn launch(&self, mut command: Command, arguments: &[&str]) -> Result<()> {
         let mut running = self.running();
         ensure!(running.as_mut().is_none_or(|process| process.ended().is_some()), "the agent is running");
-        let mut command = command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?;
         command.args(["agent", "--node-name", NODE_NAME]).arg("--manifests").arg(&self.manifests);
         command.arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         command.arg("--socket").arg(&self.socket).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
@@ -112,6 +122,16 @@ impl Agent {
         let mut command = Command::new(programs::find("mesh")?);
         command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         let output = command.output().context("run mesh unload")?;
+        ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// The same as root with these capabilities and no other.
+    pub fn unload_able(&self, capabilities: &[&str]) -> Result<()> {
+        let mut command = Command::new("setpriv");
+        command.args(able(capabilities)).arg(programs::find("mesh")?);
+        command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
+        let output = command.output().context("run setpriv (package util-linux)")?;
         ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -175,4 +195,10 @@ impl Agent {
     fn running(&self) -> MutexGuard<'_, Option<Process>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Arguments of setpriv: what a program that root starts may ever have, as a container's capabilities are.
+fn able(capabilities: &[&str]) -> [String; 2] {
+    let added: Vec<_> = capabilities.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    [format!("--bounding-set=-all,{}", added.join(",")), "--inh-caps=-all".to_owned()]
 }
