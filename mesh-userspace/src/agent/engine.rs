@@ -319,6 +319,7 @@ pub fn descriptors(pins: &Pins) -> Result<KernelFds, datapath::Error> {
         addresses: pins.open_map("ADDRESSES")?,
         filter: pins.open_map("FILTER")?,
         services: pins.open_map("SERVICES")?,
+        traffic: pins.open_map("TRAFFIC")?,
         slots: pins.open_map("SLOTS")?,
         backends: pins.open_map("BACKENDS")?,
         connections: pins.open_map("CONNECTIONS")?,

@@ -127,7 +127,7 @@ impl Listed for Service {
             words::list(&self.external_ips).into(),
             self.opened.into(),
             words::limit(self.max_connections_per_backend).into(),
-            (&self.algorithm).into(),
+            words::algorithm(&self.algorithm, self.hash.as_deref()).into(),
             affinity(self).into(),
             self.policy.as_deref().unwrap_or_default().into(),
             (&self.message).into(),
