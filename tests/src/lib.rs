@@ -40,6 +40,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod conformance;
 pub mod control_plane;
 pub mod echo;
 pub mod expect;

@@ -62,6 +62,11 @@ impl Service {
         self
     }
 
+    /// The object.
+    pub fn value(self) -> Value {
+        self.0
+    }
+
     /// The text.
     pub fn yaml(&self) -> String {
         self.0.to_string()
@@ -92,6 +97,11 @@ impl Slice {
             },
             "addressType": family, "ports": [], "endpoints": [],
         }))
+    }
+
+    /// Whether it lists IPv6 addresses.
+    pub fn is_ipv6(&self) -> bool {
+        self.0["addressType"] == "IPv6"
     }
 
     /// Another name than the usual, for a second slice of one Service and family.
@@ -146,17 +156,28 @@ impl Slice {
 
     /// Adds an endpoint with further fields (`conditions`, `zone`, `hints`, another `nodeName`).
     #[must_use]
-    pub fn endpoint_with(mut self, pod: &Pod, fields: &Value) -> Self {
-        let address: IpAddr = if self.0["addressType"] == "IPv6" { pod.v6() } else { pod.v4() };
+    pub fn endpoint_with(self, pod: &Pod, fields: &Value) -> Self {
+        let address: IpAddr = if self.is_ipv6() { pod.v6() } else { pod.v4() };
+        self.endpoint_at(pod.name(), address, NODE_NAME, fields)
+    }
+
+    /// Adds a pod of a real cluster as an endpoint, with further fields.
+    #[must_use]
+    pub fn endpoint_at(mut self, pod: &str, address: IpAddr, node: &str, fields: &Value) -> Self {
         let mut endpoint = json!({
-            "addresses": [address.to_string()], "nodeName": NODE_NAME,
-            "targetRef": {"kind": "Pod", "namespace": "default", "name": pod.name()},
+            "addresses": [address.to_string()], "nodeName": node,
+            "targetRef": {"kind": "Pod", "namespace": "default", "name": pod},
         });
         for (key, value) in fields.as_object().into_iter().flatten() {
             endpoint[key] = value.clone();
         }
         push(&mut self.0["endpoints"], endpoint);
         self
+    }
+
+    /// The object.
+    pub fn value(self) -> Value {
+        self.0
     }
 
     /// The text.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::unistd::Pid;
 use protocol::{Failure, Reply, Request};
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,6 +86,22 @@ impl Client {
     /// The same with a new connected UDP socket each time.
     pub fn tally_udp(&self, to: impl Into<SocketAddr>, times: u32) -> io::Result<Tally> {
         self.tally_with(Transport::Udp, to.into(), times)
+    }
+
+    /// Looks a name up with the pod's resolver.
+    pub fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        match self.ask(&Request::Resolve { name: name.to_owned() })? {
+            Reply::Addresses(addresses) => Ok(addresses),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks an HTTP server for a page and returns the status.
+    pub fn get(&self, from: impl Into<SocketAddr>, path: &str) -> io::Result<u16> {
+        match self.ask(&Request::Get { from: from.into(), path: path.to_owned() })? {
+            Reply::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
     }
 
     fn tally_with(&self, transport: Transport, to: SocketAddr, times: u32) -> io::Result<Tally> {

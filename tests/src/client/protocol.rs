@@ -3,7 +3,7 @@
 use crate::echo::Transport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The number of a socket that the client process holds.
 pub type SocketId = u64;
@@ -30,6 +30,10 @@ pub enum Request {
     Receive { socket: SocketId },
     /// Connect, ask who it is and reset, again and again: [`Reply::Tally`].
     Tally { transport: Transport, to: SocketAddr, times: u32 },
+    /// Look a name up, as every program does: [`Reply::Addresses`].
+    Resolve { name: String },
+    /// Ask an HTTP server for a page: [`Reply::Status`].
+    Get { from: SocketAddr, path: String },
 }
 
 /// The answer to a request that worked.
@@ -45,6 +49,10 @@ pub enum Reply {
     Received { text: String, from: Option<SocketAddr> },
     /// Who answered how often.
     Tally(Tally),
+    /// What a name stands for.
+    Addresses(Vec<IpAddr>),
+    /// The status of an HTTP answer.
+    Status(u16),
 }
 
 /// The answer to a request that did not work.

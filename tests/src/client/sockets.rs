@@ -5,7 +5,7 @@ use crate::echo::{Answer, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 /// How long a connect, a send or a receive may block: long enough for a busy machine, and then a test should know.
@@ -61,6 +61,13 @@ impl Sockets {
                 Ok(Reply::Received { text, from })
             }
             Request::Tally { transport, to, times } => Ok(Reply::Tally(tally(transport, to, times)?)),
+            Request::Resolve { name } => {
+                let mut addresses: Vec<_> = (name.as_str(), 0).to_socket_addrs()?.map(|found| found.ip()).collect();
+                addresses.sort_unstable();
+                addresses.dedup();
+                Ok(Reply::Addresses(addresses))
+            }
+            Request::Get { from, path } => get(from, &path).map(Reply::Status),
         }
     }
 
@@ -158,4 +165,17 @@ fn ask_once(transport: Transport, to: SocketAddr) -> io::Result<String> {
     let (text, _) = held.receive()?;
     held.reset_on_close()?;
     Ok(text.parse::<Answer>().map_err(io::Error::other)?.server)
+}
+
+/// The status that an HTTP server gives for a page.
+fn get(from: SocketAddr, path: &str) -> io::Result<u16> {
+    let mut held = connect(Transport::Tcp, from)?;
+    held.send(&format!("GET {path} HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n\r\n"), None)?;
+    let mut text = String::new();
+    match held {
+        Held::Tcp(mut stream) => stream.read_to_string(&mut text)?,
+        Held::Udp(_) => return Err(io::Error::other("HTTP is over TCP")),
+    };
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.ok_or_else(|| io::Error::other(format!("{text:?} is no HTTP answer")))
 }
