@@ -18,6 +18,8 @@ pub struct AgentConfig {
     pub source: Source,
     /// The node that the agent decides for.
     pub node_name: String,
+    /// Whether `spec.externalIPs` are served.
+    pub external_ips: bool,
     /// The data path.
     pub datapath: DatapathConfig,
     /// The unix socket of the API.

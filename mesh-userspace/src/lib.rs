@@ -21,5 +21,6 @@ pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
+pub mod report;
 pub mod source;
 pub mod state;

@@ -46,6 +46,7 @@ pub mod echo;
 pub mod expect;
 pub mod limits;
 pub mod manifest;
+pub mod meaning;
 pub mod object;
 pub mod programs;
 pub mod storm;

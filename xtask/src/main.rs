@@ -2,9 +2,11 @@
 
 mod components;
 mod ebpf;
+mod image;
 mod launch;
 mod lint;
 mod process;
+mod remap;
 mod setup;
 mod tally;
 mod test;
@@ -72,6 +74,10 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Build the container image, without a registry or a container engine
+    ///
+    /// One static binary FROM scratch, as an archive: the same bytes from every folder, for one compiler and one C library.
+    Image(image::Options),
     /// Build, and run a real Kubernetes cluster on this machine: up, down, status, kubectl, enter
     ///
     /// Kubernetes' own programs, nodes with kubelet and containerd included, in namespaces of their own. Who serves its
@@ -114,6 +120,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Components => components::packages().and_then(|()| components::ensure())?,
         Verb::Lint => lint::verdict(lint::run(setup::run(setup::Mode::Needed)?.as_ref()))?,
         Verb::Test(options) => return test::run(options),
+        Verb::Image(options) => image::run(options)?,
         Verb::Lab { arguments } => match launch::run(launch::LAB, arguments)? {},
         Verb::Cluster { arguments } => match launch::run(launch::CLUSTER, arguments)? {},
         Verb::Bench { arguments } => match launch::run(launch::BENCH, arguments)? {},

@@ -7,11 +7,14 @@ use super::ring;
 use crate::api::query::EventFeed;
 use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
-use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded};
+use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
-use crate::reconcile::{Audit, GraceTicket, Reconciler, State};
+use crate::model::{Finding, Severity};
+use crate::plan::Subject;
+use crate::reconcile::{Audit, GraceTicket, Problem, Reconciler, State};
+use crate::report::Report;
 use crate::source::Change;
 use crate::state::ClusterState;
 use anyhow::Context;
@@ -22,7 +25,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
 const RECENT: usize = 1024;
@@ -61,12 +64,19 @@ pub struct Engine {
     listed: bool,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
+    reports: watch::Sender<Option<Arc<Report>>>,
 }
 
 impl Engine {
     /// Takes over the maps, whatever is in them. Nothing is attached or written yet.
-    pub fn new(config: &AgentConfig, source: &str, cgroup: Cgroup, loaded: Loaded) -> anyhow::Result<Self> {
-        let maps = KernelMaps::new(descriptors(&loaded)?)?;
+    pub fn new(
+        config: &AgentConfig,
+        source: &str,
+        cgroup: Cgroup,
+        loaded: Loaded,
+        reports: watch::Sender<Option<Arc<Report>>>,
+    ) -> anyhow::Result<Self> {
+        let maps = KernelMaps::new(descriptors(loaded.pins())?)?;
         set_sampling(maps.arrays().settings, config.events);
         let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
         let reconciler = Reconciler::adopt(maps, || grace.wait())?;
@@ -80,7 +90,7 @@ impl Engine {
         Ok(Self {
             config: config.clone(),
             source: source.to_owned(),
-            state: ClusterState::new(config.node_name.as_str(), 1),
+            state: ClusterState::new(config.node_name.as_str(), 1).with_external_ips(config.external_ips),
             reconciler,
             since: Timestamp::now(),
             progress: Progress::default(),
@@ -98,6 +108,7 @@ impl Engine {
             listed: false,
             recent: VecDeque::new(),
             live: broadcast::channel(RECENT).0,
+            reports,
         })
     }
 
@@ -149,15 +160,26 @@ impl Engine {
         }
     }
 
-    /// Tells the log what is wrong with objects and what did not get into the maps, and what no longer is.
+    /// Tells the log and the cluster what is wrong with objects and what did not get into the maps, and what no longer is.
     pub fn complain(&mut self) {
         let findings = self.state.findings();
-        let refused = self.reconciler.pending().filter(|(_, pending)| matches!(pending.state, State::Failed { .. }));
-        let refused = refused.flat_map(|(subject, pending)| {
-            pending.problems().iter().map(move |problem| format!("{subject}: {problem}; {}", problem.action()))
-        });
-        let now = findings.iter().map(ToString::to_string).chain(refused).collect();
-        self.complaints.tell(now);
+        let failed = self.reconciler.pending().filter(|(_, pending)| matches!(pending.state, State::Failed { .. }));
+        let problems = failed.flat_map(|(subject, pending)| pending.problems().iter().map(move |why| (subject, why)));
+        let problems: Vec<(&Subject, &Problem)> = problems.collect();
+        let refused = problems.iter().map(|(subject, why)| format!("{subject}: {why}; {}", why.action()));
+        self.complaints.tell(findings.iter().map(ToString::to_string).chain(refused).collect());
+        if self.listed && !self.reports.is_closed() {
+            let refused = problems.into_iter().filter_map(|(subject, why)| no_room(subject, why));
+            let of_the_server = findings.into_iter().filter(|finding| finding.origin.is_none());
+            let findings = of_the_server.chain(refused).collect();
+            let report = Some(Arc::new(Report { policies: self.state.policy_generations(), findings }));
+            self.reports.send_if_modified(|left| {
+                *left != report && {
+                    *left = report;
+                    true
+                }
+            });
+        }
     }
 
     /// Whether the programs are to be put in force now: the maps say what the manifests say.
@@ -267,6 +289,19 @@ impl Engine {
     }
 }
 
+/// What there is no room for, said of the Service.
+fn no_room(subject: &Subject, problem: &Problem) -> Option<Finding> {
+    let (Subject::Service(service), Problem::Refused(why)) = (subject, problem) else { return None };
+    Some(Finding {
+        severity: Severity::Refused,
+        origin: None,
+        object: Some(service.object()),
+        field: Arc::default(),
+        message: why.to_string().into(),
+        action: problem.action().into(),
+    })
+}
+
 /// Gives back to the system what reading the first full list took and nothing keeps.
 fn return_memory() {
     #[cfg(target_env = "gnu")]
@@ -277,18 +312,19 @@ fn return_memory() {
     }
 }
 
-/// The maps that the agent fills, of programs that are loaded.
-pub fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
+/// The maps that the agent fills, as they are pinned.
+pub fn descriptors(pins: &Pins) -> Result<KernelFds, datapath::Error> {
     Ok(KernelFds {
-        frontends: loaded.map("FRONTENDS")?,
-        addresses: loaded.map("ADDRESSES")?,
-        filter: loaded.map("FILTER")?,
-        services: loaded.map("SERVICES")?,
-        slots: loaded.map("SLOTS")?,
-        backends: loaded.map("BACKENDS")?,
-        connections: loaded.map("CONNECTIONS")?,
-        reason_counts: loaded.map("REASON_COUNTS")?,
-        settings: loaded.map("SETTINGS")?,
+        frontends: pins.open_map("FRONTENDS")?,
+        addresses: pins.open_map("ADDRESSES")?,
+        filter: pins.open_map("FILTER")?,
+        services: pins.open_map("SERVICES")?,
+        traffic: pins.open_map("TRAFFIC")?,
+        slots: pins.open_map("SLOTS")?,
+        backends: pins.open_map("BACKENDS")?,
+        connections: pins.open_map("CONNECTIONS")?,
+        reason_counts: pins.open_map("REASON_COUNTS")?,
+        settings: pins.open_map("SETTINGS")?,
     })
 }
 

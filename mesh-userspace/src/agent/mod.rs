@@ -16,11 +16,12 @@ pub mod engine;
 mod owner;
 mod ring;
 
-pub use clock::timestamp;
+pub use clock::{monotonic, timestamp};
 
 use crate::api::{probes, query, server};
 use crate::config::{AgentConfig, Source};
 use crate::datapath::{self, Cgroup, Pins};
+use crate::report::{self, Terms};
 use crate::source::{Change, kubernetes, manifests};
 use anyhow::Context;
 use engine::Engine;
@@ -42,6 +43,8 @@ pub fn run(config: &AgentConfig) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
+        // Else a log that cannot be written (a full disk) is complained of with eprintln!, which panics.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -54,14 +57,19 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     pins.prepare()?;
     let _lock = pins.lock()?;
     let cgroup = Cgroup::open(&config.datapath.cgroup)?;
-    let listener = server::bind(&config.socket)?;
+    let listener = server::open(&config.socket)?;
     let health = open(config.health, "--health-address").await?;
     let metrics = open(config.metrics, "--metrics-address").await?;
     let loaded = datapath::load(&pins, &config.sizes)?;
     let ring = ring::Ring::new(&loaded)?;
     let (changes, received) = mpsc::channel(CHANGES);
     let following = follow(config, changes).await?;
-    let engine = Engine::new(config, &following.name, cgroup, loaded)?;
+    let (reports, reported) = watch::channel(None);
+    let telling = following.client.map(|client| {
+        let identity = format!("{}{}", config.node_name, config.datapath.pins.display());
+        report::spawn(client, identity, config.node_name.as_str().into(), Terms::default(), reported, stop.clone())
+    });
+    let engine = Engine::new(config, &following.name, cgroup, loaded, reports)?;
     let (queries, asked): (query::Queries, _) = mpsc::channel(QUERIES);
     let mut servers = JoinSet::new();
     for (listener, routes) in [(health, probes::health(queries.clone())), (metrics, probes::metrics(queries.clone()))] {
@@ -71,6 +79,10 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
     }
     servers.spawn(server::serve(listener, queries, stopped(stop.clone())));
     owner::own(engine, received, asked, ring, stop).await?;
+    if let Some(telling) = telling {
+        // It gives back its Lease; if that takes long, the Lease runs out.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), telling).await;
+    }
     // Answers under way are given up after a moment: nothing depends on them.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), servers.join_all()).await;
     let _ = std::fs::remove_file(&config.socket);
@@ -82,6 +94,8 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
 struct Following {
     /// What people call the source.
     name: String,
+    /// The API server, when that is the source: it is told what is wrong with its objects.
+    client: Option<kube::Client>,
     _source: Box<dyn Send>,
 }
 
@@ -90,12 +104,12 @@ async fn follow(config: &AgentConfig, changes: mpsc::Sender<Vec<Change>>) -> any
     match &config.source {
         Source::Manifests(directory) => {
             let source = manifests::spawn(directory, changes)?;
-            Ok(Following { name: directory.display().to_string(), _source: Box::new(source) })
+            Ok(Following { client: None, name: directory.display().to_string(), _source: Box::new(source) })
         }
         Source::Kubernetes(connection) => {
             let (client, url) = kubernetes::connect(connection).await?;
-            let source = kubernetes::spawn(client, &config.node_name, changes);
-            Ok(Following { name: url, _source: Box::new(source) })
+            let source = kubernetes::spawn(client.clone(), &config.node_name, changes);
+            Ok(Following { client: Some(client), name: url, _source: Box::new(source) })
         }
     }
 }

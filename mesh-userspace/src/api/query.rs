@@ -1,7 +1,8 @@
 //! What the API asks the task that owns the cluster state.
 
 use super::types::{
-    Backend, Connection, Event, Explanation, Failure, Finding, Service, ServiceDetail, ServiceTable, Status,
+    Backend, Connection, Event, Explanation, Failure, Finding, Policy, PolicyDetail, Service, ServiceDetail,
+    ServiceTable, Status,
 };
 use crate::metrics::Figures;
 use jiff::Timestamp;
@@ -31,6 +32,10 @@ pub enum Query {
     Services(Scope, Reply<Vec<Service>>),
     /// `/v1/services/{namespace}/{name}`.
     Service(String, String, Reply<Option<ServiceDetail>>),
+    /// `/v1/policies`, sorted by kind, namespace and name.
+    Policies(Scope, Reply<Vec<Policy>>),
+    /// `/v1/policies/{namespace}/{name}`: one of each kind at most.
+    Policy(String, String, Reply<Vec<PolicyDetail>>),
     /// `/v1/backends`, sorted by Service, port and address.
     Backends(Scope, Reply<Vec<Backend>>),
     /// `/v1/connections`, oldest first.

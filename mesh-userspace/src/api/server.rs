@@ -26,6 +26,9 @@ use tokio::sync::{broadcast, oneshot};
 /// How long the owner of the state may take to answer before the API says that it does not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Between two attempts to make the socket on a full disk.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -41,6 +44,36 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Where the API will be answered.
+#[derive(Debug)]
+pub enum Listener {
+    /// Callers reach it.
+    Open(UnixListener),
+    /// The disk is full: the socket is to be made once there is room. Connections do not wait for that.
+    Later(PathBuf),
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Open(listener)
+    }
+}
+
+/// Opens the socket, or leaves that for later when the disk is full.
+pub fn open(path: &FilePath) -> Result<Listener, BindError> {
+    match bind(path) {
+        Err(BindError::Io { path, source }) if is_full(&source) => {
+            tracing::warn!(path = %path.display(), error = %source, "no socket yet: the agent serves, but answers no questions");
+            Ok(Listener::Later(path))
+        }
+        bound => bound.map(Listener::Open),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Opens the socket, for root alone, in the place of one that a killed agent left. It appears with its permissions: it
@@ -66,11 +99,30 @@ pub fn bind(path: &FilePath) -> Result<UnixListener, BindError> {
 
 /// Answers until `shutdown` resolves. Open event streams end with the owner's channel.
 pub async fn serve(
-    listener: UnixListener,
+    listener: impl Into<Listener>,
     owner: Queries,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let mut shutdown = Box::pin(shutdown);
+    let listener = match listener.into() {
+        Listener::Open(listener) => listener,
+        Listener::Later(path) => tokio::select! {
+            listener = bind_later(&path) => listener,
+            () = &mut shutdown => return Ok(()),
+        },
+    };
     axum::serve(listener, router(owner)).with_graceful_shutdown(shutdown).await
+}
+
+/// Tries until there is room.
+async fn bind_later(path: &FilePath) -> UnixListener {
+    loop {
+        tokio::time::sleep(BIND_AGAIN).await;
+        if let Ok(listener) = bind(path) {
+            tracing::info!(path = %path.display(), "over: the socket is open");
+            return listener;
+        }
+    }
 }
 
 /// All routes.
@@ -81,6 +133,8 @@ fn router(owner: Queries) -> Router {
         .route("/v1/tables", get(async |State(owner): State<Queries>| json(ask(&owner, Query::Tables).await)))
         .route("/v1/services", get(services))
         .route("/v1/services/{namespace}/{name}", get(service))
+        .route("/v1/policies", get(policies))
+        .route("/v1/policies/{namespace}/{name}", get(policy))
         .route("/v1/backends", get(backends))
         .route("/v1/connections", get(connections))
         .route("/v1/explain", get(explain))
@@ -139,6 +193,23 @@ impl From<ScopeParameters> for Scope {
 
 async fn services(State(owner): State<Queries>, Parameters(scope): Parameters<ScopeParameters>) -> impl IntoResponse {
     json(ask(&owner, |reply| Query::Services(scope.into(), reply)).await)
+}
+
+async fn policies(State(owner): State<Queries>, Parameters(scope): Parameters<ScopeParameters>) -> impl IntoResponse {
+    json(ask(&owner, |reply| Query::Policies(scope.into(), reply)).await)
+}
+
+async fn policy(
+    State(owner): State<Queries>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Response, Unavailable> {
+    let wanted = (namespace.clone(), name.clone());
+    let found = ask(&owner, |reply| Query::Policy(wanted.0, wanted.1, reply)).await?;
+    if found.is_empty() {
+        let message = format!("the agent knows no policy {namespace}/{name}");
+        return Ok(refusal(StatusCode::NOT_FOUND, message, "list what it knows: mesh policy list -A"));
+    }
+    Ok(Json(found).into_response())
 }
 
 async fn backends(State(owner): State<Queries>, Parameters(scope): Parameters<ScopeParameters>) -> impl IntoResponse {

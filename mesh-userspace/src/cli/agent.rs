@@ -36,6 +36,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", env = "NODE_NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     node_name: String,
 
+    /// Serve spec.externalIPs. Off by default: who may write them into a Service may take any traffic (CVE-2020-8554).
+    #[arg(long)]
+    external_ips: bool,
+
     #[command(flatten)]
     datapath: DatapathArguments,
 
@@ -63,8 +67,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = sizes::SERVICES, value_parser = entries(), help_heading = "Sizes")]
     max_services: u32,
 
-    /// Most slots of all Services together: one for each eligible backend of a port; changes build beside what they
-    /// replace, so leave room for twice as many.
+    /// Most slots of all Services together: one for each eligible backend of a port, more by weight, 251 and more for
+    /// Maglev; changes build beside what they replace, so leave room for twice as many.
     #[arg(long, value_name = "N", default_value_t = sizes::SLOTS, value_parser = entries(), help_heading = "Sizes")]
     max_slots: u32,
 
@@ -124,6 +128,7 @@ impl Arguments {
                 None => Source::Kubernetes(Connection { kubeconfig: self.kubeconfig, server: self.api_server }),
             },
             node_name: self.node_name,
+            external_ips: self.external_ips,
             datapath: self.datapath.config()?,
             socket: self.socket,
             health: self.health_address,
@@ -166,6 +171,7 @@ mod tests {
         assert_eq!(config.sizes, Sizes::default());
         assert_eq!((config.health, config.metrics), (None, None));
         assert_eq!(config.events, EventSampling::default());
+        assert!(!config.external_ips, "CVE-2020-8554");
     }
 
     #[test]
@@ -173,12 +179,13 @@ mod tests {
         let config = parse(
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
              --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --max-affinities 9 \
-             --event-sample 10 --event-rate 11 --health-address 0.0.0.0:10256 \
+             --event-sample 10 --event-rate 11 --external-ips --health-address 0.0.0.0:10256 \
              --metrics-address [::1]:10249",
         )
         .unwrap();
         assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
         assert_eq!(config.socket, PathBuf::from("/s"));
+        assert!(config.external_ips);
         assert_eq!(config.health, "0.0.0.0:10256".parse().ok());
         assert_eq!(config.metrics, "[::1]:10249".parse().ok());
         let sizes = Sizes {

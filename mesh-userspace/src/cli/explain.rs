@@ -135,6 +135,7 @@ const COLUMNS: &[Column] = &[
     Column::new("ACTIVE"),
     Column::new("WHY"),
     Column::new("POD"),
+    Column::wide("WEIGHT"),
     Column::wide("NODE"),
     Column::wide("ZONE"),
 ];
@@ -148,6 +149,7 @@ fn cells(candidate: &Candidate) -> Vec<Cell> {
         candidate.active.into(),
         (&candidate.why).into(),
         (&candidate.pod).into(),
+        if candidate.weight == 0 { String::new() } else { candidate.weight.to_string() }.into(),
         (&candidate.node).into(),
         (&candidate.zone).into(),
     ]
@@ -204,7 +206,7 @@ fn explain(explanation: &Explanation, wide: bool) -> String {
 
 /// The rule in words: algorithm, then what narrows the choice, then the limits and who set them.
 fn rule(rule: &Rule) -> String {
-    let mut text = rule.algorithm.clone();
+    let mut text = words::algorithm(&rule.algorithm, rule.hash.as_deref());
     if let Some(scope) = Scope::ALL.into_iter().find(|scope| scope.name() == rule.scope) {
         let _ = write!(text, " among {}", scope.sentence());
     }
@@ -214,7 +216,8 @@ fn rule(rule: &Rule) -> String {
     if !rule.traffic_distribution.is_empty() {
         let _ = write!(text, " (trafficDistribution: {})", rule.traffic_distribution);
     }
-    let policy = rule.policy.as_ref().map(|policy| format!(" (TrafficPolicy {policy})")).unwrap_or_default();
+    let kind = rule.policy_kind.as_deref().unwrap_or("TrafficPolicy");
+    let policy = rule.policy.as_ref().map(|policy| format!(" ({kind} {policy})")).unwrap_or_default();
     let _ = match (rule.max_connections, rule.max_connections_per_backend) {
         (None, None) => write!(text, "; no limit{policy}, {} open", rule.active),
         (Some(most), None) => write!(text, "; {} of {most} connections open{policy}", rule.active),

@@ -17,6 +17,7 @@ mod explain;
 mod man;
 mod output;
 mod plan;
+mod policy;
 mod probe;
 mod service;
 mod status;
@@ -58,6 +59,8 @@ enum Verb {
     Status(status::Arguments),
     #[command(visible_aliases = ["services", "svc"])]
     Service(service::Arguments),
+    #[command(visible_aliases = ["policies", "pol"])]
+    Policy(policy::Arguments),
     #[command(visible_alias = "backends")]
     Backend(backend::Arguments),
     #[command(visible_alias = "connections")]
@@ -90,6 +93,7 @@ fn run(verb: Verb) -> anyhow::Result<Exit> {
         Verb::Crd(arguments) => arguments.run(),
         Verb::Status(arguments) => asking(arguments.run()),
         Verb::Service(arguments) => asking(arguments.run()),
+        Verb::Policy(arguments) => asking(arguments.run()),
         Verb::Backend(arguments) => asking(arguments.run()),
         Verb::Connection(arguments) => asking(arguments.run()),
         Verb::Events(arguments) => asking(arguments.run()),

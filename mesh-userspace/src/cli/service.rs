@@ -99,6 +99,7 @@ impl Listed for Service {
         Column::new("LIMIT"),
         Column::new("REFUSED"),
         Column::new("STATE"),
+        Column::wide("EXTERNAL-IP"),
         Column::wide("OPENED"),
         Column::wide("PER-BACKEND"),
         Column::wide("ALGORITHM"),
@@ -123,9 +124,10 @@ impl Listed for Service {
             words::limit(self.max_connections).into(),
             Cell::toned(self.refused, if self.refused > 0 { Tone::Warning } else { Tone::Plain }),
             Cell::toned(self.state.name(), tone(self.state)),
+            words::list(&self.external_ips).into(),
             self.opened.into(),
             words::limit(self.max_connections_per_backend).into(),
-            (&self.algorithm).into(),
+            words::algorithm(&self.algorithm, self.hash.as_deref()).into(),
             affinity(self).into(),
             self.policy.as_deref().unwrap_or_default().into(),
             (&self.message).into(),
@@ -163,6 +165,7 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     let state = tone(service.state).paint(service.state.name());
     field("State", if service.message.is_empty() { state } else { format!("{state}: {}", service.message) });
     field("Addresses", words::list(&service.cluster_ips));
+    field("External", words::list(&service.external_ips));
     field(
         "Ports",
         words::list(service.ports.iter().map(|port| match port.name.as_str() {
@@ -172,7 +175,8 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     );
     field("Algorithm", service.algorithm.clone());
     field("Affinity", affinity(service));
-    field("Policy", service.policy.clone().unwrap_or_default());
+    let kind = service.policy_kind.as_deref().unwrap_or("TrafficPolicy");
+    field("Policy", service.policy.as_ref().map(|policy| format!("{kind} {policy}")).unwrap_or_default());
     field(
         "Limits",
         match (service.max_connections, service.max_connections_per_backend) {

@@ -6,6 +6,7 @@ use super::words;
 use crate::config::DEFAULT_PINS;
 use crate::datapath::{self, Pins};
 use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Take the data path away: detach the programs and remove their maps.
 ///
@@ -21,6 +22,10 @@ pub struct Arguments {
     /// that the arguments of `mesh agent` do.
     #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
+
+    /// Wait for SIGTERM or SIGINT afterwards: in the place of the agent's pod, which runs for as long as it is there.
+    #[arg(long)]
+    stay: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -42,6 +47,19 @@ impl Arguments {
                 self.pins.display()
             ))?,
         }
+        if self.stay {
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(stay())?;
+        }
         Ok(Exit::Ok)
     }
+}
+
+/// Until told to end.
+async fn stay() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use super::shape::{Shape, shapes};
 use super::{Error, HOOKS, Hook, PROGRAMS, Pins};
-use crate::bpf;
 use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::Object;
@@ -17,7 +16,7 @@ pub struct Sizes {
     pub frontends: u32,
     /// `ADDRESSES`.
     pub addresses: u32,
-    /// `SERVICES`, and sixteen times as many counters.
+    /// `SERVICES` and `TRAFFIC`, and sixteen times as many counters.
     pub services: u32,
     /// `SLOTS`.
     pub slots: u32,
@@ -52,7 +51,7 @@ impl Sizes {
         Some(match map {
             "FRONTENDS" => self.frontends,
             "ADDRESSES" => self.addresses,
-            "SERVICES" => self.services,
+            "SERVICES" | "TRAFFIC" => self.services,
             "REASON_COUNTS" => self.services.saturating_mul(Reason::COLUMNS),
             "SLOTS" => self.slots,
             "BACKENDS" => self.backends,
@@ -108,8 +107,7 @@ fn verify(program: &mut Program) -> Result<(), ProgramError> {
 impl Loaded {
     /// A descriptor of the map of this name.
     pub fn map(&self, name: &str) -> Result<OwnedFd, Error> {
-        let path = self.pins.map(name);
-        bpf::open_pin(&path).map_err(Error::io("open", path))
+        self.pins.open_map(name)
     }
 
     /// Name and size of every map.

@@ -1,10 +1,12 @@
 //! Where the maps and links live between agents.
 
 use super::Error;
+use crate::bpf;
 use mesh_common::tables::ABI_VERSION;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The mount point that distributions use.
@@ -34,6 +36,12 @@ impl Pins {
     /// The pin of one of this build's maps.
     pub fn map(&self, name: &str) -> PathBuf {
         self.layout().join("maps").join(name)
+    }
+
+    /// A descriptor of one of this build's maps, which must be pinned.
+    pub fn open_map(&self, name: &str) -> Result<OwnedFd, Error> {
+        let path = self.map(name);
+        bpf::open_pin(&path).map_err(Error::io("open", path))
     }
 
     /// The pin of one of this build's links.

@@ -11,6 +11,8 @@ pub enum Severity {
     Rejected,
     /// The object, or a part of it, loses against an older one.
     Conflict,
+    /// There is no room for it, or for a part of it, in a table of the kernel.
+    Refused,
     /// The object waits for something that does not exist; it takes effect when that appears.
     Unresolved,
     /// A setting that mesh does not serve; the rest of the object is served.
@@ -23,6 +25,7 @@ impl Severity {
         match self {
             Self::Rejected => "rejected",
             Self::Conflict => "conflict",
+            Self::Refused => "refused",
             Self::Unresolved => "unresolved",
             Self::Unsupported => "unsupported",
         }

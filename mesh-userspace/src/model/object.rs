@@ -15,6 +15,8 @@ pub enum Kind {
     Node,
     /// `mesh.dev/v1alpha1/TrafficPolicy`.
     TrafficPolicy,
+    /// `networking.istio.io/v1/DestinationRule`, and its earlier versions.
+    DestinationRule,
 }
 
 impl fmt::Display for Kind {
@@ -24,6 +26,7 @@ impl fmt::Display for Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Node => "Node",
             Self::TrafficPolicy => "TrafficPolicy",
+            Self::DestinationRule => "DestinationRule",
         })
     }
 }
@@ -101,7 +104,7 @@ pub enum Object {
     /// A node with its zone.
     Node(Node),
     /// A policy attached to Services.
-    TrafficPolicy(Policy),
+    Policy(Policy),
 }
 
 impl Object {
@@ -115,9 +118,7 @@ impl Object {
                 name: slice.name.clone(),
             },
             Self::Node(node) => ObjectRef { kind: Kind::Node, namespace: "".into(), name: node.name.clone() },
-            Self::TrafficPolicy(policy) => {
-                ObjectRef { kind: Kind::TrafficPolicy, namespace: policy.namespace.clone(), name: policy.name.clone() }
-            }
+            Self::Policy(policy) => policy.object(),
         }
     }
 }

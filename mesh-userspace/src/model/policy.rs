@@ -1,24 +1,80 @@
 //! What the owner of a Service asks for besides Kubernetes' own fields.
 
-use super::ServiceKey;
-use mesh_common::select::Algorithm;
+use super::{Endpoint, Kind, ObjectRef, ServiceKey};
+use mesh_common::select::{Algorithm, HashBy};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A `TrafficPolicy` (`mesh.dev/v1alpha1`).
+/// A `TrafficPolicy` (`mesh.dev/v1alpha1`), or Istio's `DestinationRule`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
+    /// Which of the two it is.
+    pub kind: Kind,
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
-    /// The Services that it is attached to, all in its own namespace.
+    /// The Services that it is attached to by name.
     pub targets: Vec<ServiceKey>,
+    /// The Services that it is attached to by a pattern of their names: any policy by name comes first.
+    pub wildcard: Option<Wildcard>,
     /// Its limits.
     pub limits: Limits,
     /// `spec.loadBalancer.algorithm`.
     pub algorithm: Option<Algorithm>,
+    /// What else `spec.loadBalancer` says.
+    pub balance: Balance,
+    /// Ports for which something else holds; what such a port does not say is the default, not what the policy says.
+    pub ports: BTreeMap<u16, PortPolicy>,
     /// `metadata.creationTimestamp` as RFC 3339; empty when absent. The older wins a conflict.
     pub created: Arc<str>,
+    /// `metadata.generation`; `None` for one that did not come from the API server.
+    pub generation: Option<i64>,
+}
+
+impl Policy {
+    /// A policy that is attached to nothing and asks for nothing.
+    pub fn asking_nothing(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+            targets: Vec::new(),
+            wildcard: None,
+            limits: Limits::default(),
+            algorithm: None,
+            balance: Balance::default(),
+            ports: BTreeMap::new(),
+            created: Arc::default(),
+            generation: None,
+        }
+    }
+
+    /// The policy as an object.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef { kind: self.kind, namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// The algorithm of a Service's port.
+    pub fn algorithm_of(&self, port: u16) -> Option<Algorithm> {
+        self.ports.get(&port).map_or(self.algorithm, |port| port.algorithm)
+    }
+}
+
+/// Services by the end of their full names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wildcard {
+    /// Their namespace; `None` for all.
+    pub namespace: Option<Arc<str>>,
+    /// What `name.namespace.svc.cluster.local` ends with; the longer one comes first.
+    pub suffix: Arc<str>,
+}
+
+/// What holds for one port of a Service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PortPolicy {
+    /// Its algorithm.
+    pub algorithm: Option<Algorithm>,
 }
 
 /// Limits of one Service, on each node by itself.
@@ -28,4 +84,72 @@ pub struct Limits {
     pub max_connections: Option<u64>,
     /// `spec.limits.maxConnectionsPerBackend`, 0 or more; `None` for no limit.
     pub max_connections_per_backend: Option<u64>,
+}
+
+/// How the connections of one Service are shared out among its endpoints, besides the algorithm.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Balance {
+    /// `hash`: what Maglev hashes.
+    pub hash: HashBy,
+    /// `preferSameZone`: while an endpoint in the node's zone is ready, those in other zones take nothing.
+    pub prefer_same_zone: bool,
+    /// `weights`: the first that matches an endpoint gives its weight; 1 where none does.
+    pub weights: Vec<Weight>,
+    /// `split`: of all connections, which part goes to which endpoints. Empty for no split.
+    pub split: Vec<Part>,
+    /// `slowStart`.
+    pub slow_start: Option<SlowStart>,
+}
+
+/// Which endpoints a weight or a part is for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Which {
+    /// Those whose pod's name begins so: the pods of a Deployment are named after it.
+    PodNamePrefix(Arc<str>),
+    /// Those on this node.
+    NodeName(Arc<str>),
+    /// Those in this zone.
+    Zone(Arc<str>),
+}
+
+/// The weight of some endpoints, each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Weight {
+    /// Which.
+    pub which: Which,
+    /// 0 to 1,000; of 0 they take connections only when no other endpoint is there.
+    pub weight: u32,
+}
+
+/// The part of all connections that goes to some endpoints, all together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Holds for clients in this zone only; `None` for all.
+    pub from_zone: Option<Arc<str>>,
+    /// Which.
+    pub which: Which,
+    /// 0 to 100.
+    pub percent: u32,
+}
+
+/// `slowStart`: a new endpoint takes less at first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlowStart {
+    /// For how long, seconds, 1 or more.
+    pub window_seconds: u32,
+    /// The least part of its share that it takes, 1 to 100 per cent.
+    pub min_percent: u32,
+    /// How the share rises, in hundredths: 100 for a straight line, more for faster at first.
+    pub aggression: u32,
+}
+
+impl Which {
+    /// Whether an endpoint is one of them.
+    pub fn holds(&self, endpoint: &Endpoint) -> bool {
+        match self {
+            Self::PodNamePrefix(prefix) => endpoint.pod.starts_with(&**prefix),
+            Self::NodeName(node) => endpoint.node == *node,
+            Self::Zone(zone) => endpoint.zone == *zone,
+        }
+    }
 }

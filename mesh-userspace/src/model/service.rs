@@ -14,6 +14,11 @@ pub struct Service {
     pub key: ServiceKey,
     /// `clusterIPs`, one for each family served.
     pub cluster_ips: Vec<IpAddr>,
+    /// The load balancer's addresses that the node serves itself: `status.loadBalancer.ingress` with `ipMode` VIP or absent
+    /// (SEMANTICS 14).
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.externalIPs`: served only where the agent is told to (SEMANTICS 16).
+    pub external_ips: Vec<IpAddr>,
     /// TCP and UDP ports. Others are reported and left out.
     pub ports: Vec<ServicePort>,
     /// `internalTrafficPolicy`.

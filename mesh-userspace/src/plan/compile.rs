@@ -1,11 +1,12 @@
 //! A Service and its endpoints, seen from this node, into what the maps should hold.
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
-use super::{BackendKey, DesiredPort, DesiredService};
-use crate::model::{Endpoint, EndpointSlice, Policy, Service, ServicePort};
+use super::{BackendKey, DesiredPort, DesiredService, balance};
+use crate::model::{Endpoint, EndpointSlice, InternalTrafficPolicy, Policy, Service, ServicePort, SlowStart};
 use mesh_common::address::{Address, Port};
-use mesh_common::tables::{FrontendKey, UNLIMITED};
-use std::collections::HashMap;
+use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
+use mesh_common::tables::{self, FrontendKey, TrafficRule, UNLIMITED};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// A Service with all that decides what becomes of it.
@@ -15,19 +16,26 @@ pub struct ServiceView<'a> {
     pub service: &'a Service,
     /// Those of its addresses that are its own: no older Service has them.
     pub addresses: &'a [IpAddr],
+    /// What clients dial besides these: at addresses of load balancers, at external IPs.
+    pub externals: &'a [FrontendKey],
     /// Its endpoint slices.
     pub slices: &'a [EndpointSlice],
     /// The policy in force.
     pub policy: Option<&'a Policy>,
 }
 
-/// One port of one family with every endpoint that could serve it.
+/// One port of one family with every endpoint that could serve it. A port whose outer addresses are served by another
+/// rule than its ClusterIP comes twice.
 #[derive(Clone, Debug)]
 pub struct PortView<'a> {
     /// The Service's port.
     pub port: &'a ServicePort,
     /// Whether this is the IPv6 half.
     pub v6: bool,
+    /// What clients dial.
+    pub frontends: Vec<FrontendKey>,
+    /// Whether the ClusterIP is among that.
+    pub internal: bool,
     /// By what rule the endpoints are narrowed down.
     pub scope: Scope,
     /// Every endpoint, in the order of the slices.
@@ -43,6 +51,8 @@ pub struct Candidate<'a> {
     pub endpoint: &'a Endpoint,
     /// Whether it takes new connections, and why not.
     pub verdict: Verdict,
+    /// Its weight against the port's other endpoints; 0 when it takes none.
+    pub weight: u32,
 }
 
 /// What the maps should hold; `None` for a Service that is not served.
@@ -51,21 +61,72 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
         return None;
     }
     let limits = view.policy.map(|policy| policy.limits).unwrap_or_default();
+    let mut weights = BTreeMap::new();
+    let ports = ports(view, here).map(|port| {
+        let desired = desired(view, &port);
+        if desired.algorithm == Algorithm::LeastConnections {
+            let weighted = port.candidates.iter().filter(|candidate| candidate.weight > 1);
+            weights.extend(weighted.map(|candidate| (candidate.backend, candidate.weight)));
+        }
+        desired
+    });
     Some(DesiredService {
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
-        ports: ports(view, here).map(|port| desired(view, &port)).collect(),
+        ports: ports.collect(),
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),
+        traffic: view.policy.map(traffic).unwrap_or_default(),
+        weights,
     })
+}
+
+/// What a policy asks for beyond limits and algorithm.
+fn traffic(policy: &Policy) -> TrafficRule {
+    let slow_start = |&SlowStart { window_seconds, min_percent, aggression }: &SlowStart| tables::SlowStart {
+        window: u64::from(window_seconds) * 1_000_000_000,
+        from: (min_percent.min(100) * u32::from(u16::MAX) / 100) as u16,
+        ramp: slow_start::ramp(min_percent, aggression),
+    };
+    TrafficRule { slow_start: policy.balance.slow_start.as_ref().map(slow_start) }
 }
 
 /// Each port of each family that the Service has an address of, with its endpoints judged.
 pub fn ports<'a>(view: ServiceView<'a>, here: Here<'a>) -> impl Iterator<Item = PortView<'a>> {
     let families = [false, true].into_iter().filter(move |&v6| view.addresses.iter().any(|ip| ip.is_ipv6() == v6));
-    families.flat_map(move |v6| view.service.ports.iter().map(move |port| judge(view, port, v6, here)))
+    families.flat_map(move |v6| {
+        view.service.ports.iter().flat_map(move |port| {
+            let policy = view.service.internal_traffic_policy;
+            let (inner, outer) = (frontends(view, port, v6), externals(view, port, v6));
+            // internalTrafficPolicy is about the ClusterIP. By its other addresses clients in the cluster reach all endpoints,
+            // whatever externalTrafficPolicy says (SEMANTICS 5).
+            let apart = policy == InternalTrafficPolicy::Local && !outer.is_empty();
+            let cluster = apart.then(|| judge(view, port, v6, (outer.clone(), InternalTrafficPolicy::Cluster), here));
+            let inner = if apart { inner } else { [inner, outer].concat() };
+            let first = PortView { internal: true, ..judge(view, port, v6, (inner, policy), here) };
+            std::iter::once(first).chain(cluster)
+        })
+    })
 }
 
-fn judge<'a>(view: ServiceView<'a>, port: &'a ServicePort, v6: bool, here: Here<'_>) -> PortView<'a> {
+fn frontends(view: ServiceView<'_>, port: &ServicePort, v6: bool) -> Vec<FrontendKey> {
+    let addresses = view.addresses.iter().filter(|ip| ip.is_ipv6() == v6);
+    addresses.map(|&ip| FrontendKey::new(ip.into(), Port::from_host(port.port), port.protocol)).collect()
+}
+
+fn externals(view: ServiceView<'_>, port: &ServicePort, v6: bool) -> Vec<FrontendKey> {
+    let is_of = |key: &&FrontendKey| {
+        key.address.is_v4() != v6 && key.port.host() == port.port && key.protocol() == port.protocol
+    };
+    view.externals.iter().filter(is_of).copied().collect()
+}
+
+fn judge<'a>(
+    view: ServiceView<'a>,
+    port: &'a ServicePort,
+    v6: bool,
+    (frontends, policy): (Vec<FrontendKey>, InternalTrafficPolicy),
+    here: Here<'_>,
+) -> PortView<'a> {
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
     for slice in view.slices.iter().filter(|slice| slice.v6 == v6) {
         // Each slice has its own target for a named port (SEMANTICS 9).
@@ -79,16 +140,23 @@ fn judge<'a>(view: ServiceView<'a>, port: &'a ServicePort, v6: bool, here: Here<
                 },
                 endpoint,
                 verdict: Verdict::Out(Why::Duplicate),
+                weight: 0,
             }));
         }
     }
     let unique = unique(&candidates, here);
     let endpoints: Vec<&Endpoint> = unique.iter().map(|&position| candidates[position].endpoint).collect();
-    let scope = eligible::scope(endpoints.iter().copied(), view.service.internal_traffic_policy, here);
-    for (position, verdict) in unique.into_iter().zip(eligible::verdicts(&endpoints, scope, here)) {
+    let scope = eligible::scope(endpoints.iter().copied(), policy, here);
+    let mut verdicts = eligible::verdicts(&endpoints, scope, here);
+    let weights = match view.policy {
+        Some(policy) => balance::weigh(&policy.balance, &endpoints, &mut verdicts, here),
+        None => verdicts.iter().map(|verdict| u32::from(verdict.is_in())).collect(),
+    };
+    for ((position, verdict), weight) in unique.into_iter().zip(verdicts).zip(weights) {
         candidates[position].verdict = verdict;
+        candidates[position].weight = weight;
     }
-    PortView { port, v6, scope, candidates }
+    PortView { port, v6, frontends, internal: false, scope, candidates }
 }
 
 /// One position for each backend. While an endpoint moves from one slice to another both list it, and one of them is
@@ -111,25 +179,46 @@ fn unique(candidates: &[Candidate<'_>], here: Here<'_>) -> Vec<usize> {
 }
 
 fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
-    let number = Port::from_host(port.port.port);
-    let addresses = view.addresses.iter().filter(|ip| ip.is_ipv6() == port.v6);
-    let backends = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
-        let chosen = port.candidates.iter().filter(|candidate| wanted(candidate));
-        let mut backends: Vec<BackendKey> = chosen.map(|candidate| candidate.backend).collect();
-        backends.sort_unstable();
-        backends
+    let algorithm = view.policy.and_then(|policy| policy.algorithm_of(port.port.port)).unwrap_or_default();
+    let kept = |candidate: &&Candidate<'_>| match candidate.verdict {
+        Verdict::Ready | Verdict::ServingTerminating | Verdict::Out(Why::Duplicate) => false,
+        Verdict::Out(_) => candidate.endpoint.serving,
     };
+    let mut kept: Vec<BackendKey> = port.candidates.iter().filter(kept).map(|candidate| candidate.backend).collect();
+    kept.sort_unstable();
     DesiredPort {
-        frontends: addresses.map(|&ip| FrontendKey::new(ip.into(), number, port.port.protocol)).collect(),
-        algorithm: view.policy.and_then(|policy| policy.algorithm).unwrap_or_default(),
+        frontends: port.frontends.clone(),
+        algorithm,
+        hash: view.policy.map(|policy| policy.balance.hash).unwrap_or_default(),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
-        slots: backends(&|candidate| candidate.verdict.is_in()),
-        kept: backends(&|candidate| match candidate.verdict {
-            Verdict::Ready | Verdict::ServingTerminating | Verdict::Out(Why::Duplicate) => false,
-            Verdict::Out(_) => candidate.endpoint.serving,
-        }),
+        slots: slots(algorithm, &port.candidates),
+        kept,
         end_gone: view.service.drain.ends(port.port.protocol),
     }
+}
+
+/// What each slot says: eligible backends by weight, or Maglev's table of them.
+fn slots(algorithm: Algorithm, candidates: &[Candidate<'_>]) -> Vec<BackendKey> {
+    let mut backends: Vec<(BackendKey, u32)> = candidates
+        .iter()
+        .filter(|candidate| candidate.verdict.is_in())
+        .map(|candidate| (candidate.backend, candidate.weight))
+        .collect();
+    backends.sort_unstable();
+    let indices = if algorithm == Algorithm::Maglev {
+        // Named after the pod's address: a client gets the same pod at every port. A pod that serves one port at two of
+        // its own is two backends.
+        let mut seen = HashSet::new();
+        let mut entry = |&(key, weight): &(BackendKey, u32)| {
+            let other = if seen.insert(key.address) { 0 } else { u64::from(key.port.host()) };
+            maglev::Entry { name: maglev::name(&key.address, other), weight }
+        };
+        let entries: Vec<_> = backends.iter().map(&mut entry).collect();
+        maglev::table(&entries, maglev::size(backends.len()))
+    } else {
+        weighted::slots(&backends.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())
+    };
+    indices.into_iter().map(|index| backends[index as usize].0).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One Kubernetes object, typed or as JSON, into what it means: the same for every source.
 
-use crate::model::parse::{self, Parsed, Parser, TrafficPolicyManifest};
+use crate::model::parse::{self, DestinationRuleManifest, Parsed, Parser, TrafficPolicyManifest};
 use crate::model::{Finding, Kind, Object, ObjectRef, Severity};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use serde::de::DeserializeOwned;
@@ -28,18 +28,19 @@ pub(super) fn read(parser: &mut Parser, api_version: &str, kind: &str, value: Va
         return rejected(None, field, "it is missing", "write apiVersion and kind, or move the file elsewhere");
     }
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let (known, read_version) = match (group, kind) {
-        ("", "Service") => (Kind::Service, "v1"),
-        ("", "Node") => (Kind::Node, "v1"),
-        ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, "v1"),
-        ("mesh.dev", "TrafficPolicy") => (Kind::TrafficPolicy, "v1alpha1"),
+    let (known, versions): (Kind, &[&str]) = match (group, kind) {
+        ("", "Service") => (Kind::Service, &["v1"]),
+        ("", "Node") => (Kind::Node, &["v1"]),
+        ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, &["v1"]),
+        ("mesh.dev", "TrafficPolicy") => (Kind::TrafficPolicy, &["v1alpha1"]),
+        ("networking.istio.io", "DestinationRule") => (Kind::DestinationRule, &["v1", "v1beta1", "v1alpha3"]),
         ("", _) => return Item::PassedOver(kind.into()),
         _ => return Item::PassedOver(format!("{kind}.{group}").into()),
     };
     let object = name(known, &value);
-    if version != read_version {
+    if !versions.contains(&version) {
         let action =
-            format!("write {}{read_version}", if group.is_empty() { String::new() } else { format!("{group}/") });
+            format!("write {}{}", if group.is_empty() { String::new() } else { format!("{group}/") }, versions[0]);
         return rejected(object, "apiVersion", format!("{api_version} of {kind} is not read"), action);
     }
     match known {
@@ -47,7 +48,10 @@ pub(super) fn read(parser: &mut Parser, api_version: &str, kind: &str, value: Va
         Kind::EndpointSlice => typed(object, value, |typed| endpoint_slice(parser, &typed)),
         Kind::Node => typed(object, value, |typed| node(parser, &typed)),
         Kind::TrafficPolicy => typed(object.clone(), value, |typed: TrafficPolicyManifest| {
-            item(object, parser.traffic_policy(&typed.into()).map(|parsed| with(parsed, Object::TrafficPolicy)))
+            item(object, parser.traffic_policy(&typed.into()).map(|parsed| with(parsed, Object::Policy)))
+        }),
+        Kind::DestinationRule => typed(object.clone(), value, |typed: DestinationRuleManifest| {
+            item(object, parser.destination_rule(&typed).map(|parsed| with(parsed, Object::Policy)))
         }),
     }
 }

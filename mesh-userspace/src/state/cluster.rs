@@ -2,12 +2,14 @@
 
 use super::addresses::Addresses;
 use super::entry::Entry;
+use super::externals::Externals;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Service, ServiceKey};
 use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
 use crate::source::{Change, Counts, Subject, Trouble};
+use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::net::IpAddr;
@@ -23,9 +25,12 @@ pub struct ClusterState {
     pub(super) entries: HashMap<ServiceKey, Entry>,
     /// The Service of each slice, by the slice's own namespace and name.
     pub(super) slices: HashMap<ServiceKey, ServiceKey>,
-    /// Policies by their own namespace and name.
-    pub(super) policies: BTreeMap<ServiceKey, KnownPolicy>,
+    /// Policies of both kinds.
+    pub(super) policies: BTreeMap<ObjectRef, KnownPolicy>,
+    /// Those of them that name Services by a pattern.
+    pub(super) wildcards: BTreeSet<ObjectRef>,
     pub(super) addresses: Addresses,
+    pub(super) externals: Externals,
     /// What the sources found wrong, by what it is about.
     pub(super) reported: BTreeMap<Subject, Vec<Finding>>,
     pub(super) counts: Counts,
@@ -46,7 +51,9 @@ impl ClusterState {
             entries: HashMap::new(),
             slices: HashMap::new(),
             policies: BTreeMap::new(),
+            wildcards: BTreeSet::new(),
             addresses: Addresses::default(),
+            externals: Externals::default(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
             troubles: Vec::new(),
@@ -62,7 +69,7 @@ impl ClusterState {
             Change::Upsert { object: Object::Service(service), origin } => self.put_service(service, origin),
             Change::Upsert { object: Object::EndpointSlice(slice), .. } => self.put_slice(slice),
             Change::Upsert { object: Object::Node(node), .. } => self.put_node(&node),
-            Change::Upsert { object: Object::TrafficPolicy(policy), origin } => self.put_policy(policy, origin),
+            Change::Upsert { object: Object::Policy(policy), origin } => self.put_policy(policy, origin),
             Change::Remove(object) => self.remove(&object),
             Change::Findings { subject, findings } if findings.is_empty() => drop(self.reported.remove(&subject)),
             Change::Findings { subject, findings } => drop(self.reported.insert(subject, findings)),
@@ -88,7 +95,8 @@ impl ClusterState {
         let entry = self.entries.get(key)?;
         let service = &entry.service.as_ref()?.object;
         let addresses = self.owned_addresses(service);
-        compile::compile(self.view(entry, service, &addresses), self.here())
+        let externals = self.external_frontends(service);
+        compile::compile(self.view(entry, service, &addresses, &externals), self.here())
     }
 
     /// Where this agent runs.
@@ -116,9 +124,10 @@ impl ClusterState {
         entry: &'a Entry,
         service: &'a Service,
         addresses: &'a [IpAddr],
+        externals: &'a [FrontendKey],
     ) -> ServiceView<'a> {
         let policy = entry.policy().and_then(|key| self.policies.get(key));
-        ServiceView { service, addresses, slices: &entry.slices, policy: policy.map(|known| &known.object) }
+        ServiceView { service, addresses, externals, slices: &entry.slices, policy: policy.map(|known| &known.object) }
     }
 
     pub(super) fn next_seen(&mut self) -> u64 {
@@ -180,7 +189,7 @@ impl ClusterState {
                 self.set_zone(Arc::default());
             }
             Kind::Node => {}
-            Kind::TrafficPolicy => self.take_policy(&own),
+            Kind::TrafficPolicy | Kind::DestinationRule => self.take_policy(object),
         }
     }
 

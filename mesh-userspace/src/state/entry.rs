@@ -1,6 +1,6 @@
 //! All that hangs on one Service's name.
 
-use crate::model::{EndpointSlice, Origin, Service, ServiceKey};
+use crate::model::{EndpointSlice, ObjectRef, Origin, Service};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use std::sync::Arc;
 /// one that wanted it first, so that a slip in one manifest takes nothing from another.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Age {
+    /// How far what wants it reaches: what names one Service comes before what names many.
+    reach: u32,
     /// Only a former form of the object wants it: anyone else comes first.
     held: bool,
     undated: bool,
@@ -17,7 +19,12 @@ pub(super) struct Age {
 
 impl Age {
     pub(super) fn new(created: &Arc<str>, seen: u64, held: bool) -> Self {
-        Self { held, undated: created.is_empty(), created: created.clone(), seen }
+        Self { reach: 0, held, undated: created.is_empty(), created: created.clone(), seen }
+    }
+
+    /// The same, of a want that reaches so far.
+    pub(super) fn reaching(self, reach: u32) -> Self {
+        Self { reach, ..self }
     }
 }
 
@@ -50,7 +57,7 @@ pub(super) struct Entry {
     /// Sorted by name.
     pub(super) slices: Vec<EndpointSlice>,
     /// The policies that name it, sorted by age: the first is in force.
-    pub(super) policies: Vec<(Age, ServiceKey)>,
+    pub(super) policies: Vec<(Age, ObjectRef)>,
 }
 
 impl Entry {
@@ -81,18 +88,18 @@ impl Entry {
     }
 
     /// The policy in force.
-    pub(super) fn policy(&self) -> Option<&ServiceKey> {
+    pub(super) fn policy(&self) -> Option<&ObjectRef> {
         self.policies.first().map(|(_, key)| key)
     }
 
     /// Takes a policy away; since when it was attached, if it was.
-    pub(super) fn detach(&mut self, policy: &ServiceKey) -> Option<u64> {
+    pub(super) fn detach(&mut self, policy: &ObjectRef) -> Option<u64> {
         let position = self.policies.iter().position(|(_, key)| key == policy)?;
         Some(self.policies.remove(position).0.seen)
     }
 
     /// Attaches a policy in the place of its age.
-    pub(super) fn attach(&mut self, age: Age, policy: ServiceKey) {
+    pub(super) fn attach(&mut self, age: Age, policy: ObjectRef) {
         let position = self.policies.partition_point(|(other, _)| *other < age);
         self.policies.insert(position, (age, policy));
     }

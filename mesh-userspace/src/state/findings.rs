@@ -1,13 +1,14 @@
 //! What is wrong between objects, which no source can see by itself.
 
 use super::ClusterState;
-use crate::model::{Finding, Kind, ObjectRef, Severity};
+use crate::model::{Finding, Kind, Severity};
 
 impl ClusterState {
     /// Everything that is wrong now: what the sources found in files, and what objects want of each other in vain.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.reported.values().flatten().cloned().collect();
         self.address_conflicts(&mut findings);
+        self.external_findings(&mut findings);
         self.policy_findings(&mut findings);
         findings
     }
@@ -34,21 +35,24 @@ impl ClusterState {
 
     fn policy_findings(&self, findings: &mut Vec<Finding>) {
         for (own, known) in &self.policies {
-            let object =
-                ObjectRef { kind: Kind::TrafficPolicy, namespace: own.namespace.clone(), name: own.name.clone() };
+            let finding = |severity, field: String, message: String, action: &str| Finding {
+                severity,
+                origin: known.origin.clone(),
+                object: Some(own.clone()),
+                field: field.into(),
+                message: message.into(),
+                action: action.into(),
+            };
+            let field = |i: usize| match own.kind {
+                Kind::TrafficPolicy => format!("spec.targetRefs[{i}]"),
+                _ => "spec.host".to_owned(),
+            };
             for (i, target) in known.object.targets.iter().enumerate() {
-                let finding = |severity, message: String, action: &str| Finding {
-                    severity,
-                    origin: known.origin.clone(),
-                    object: Some(object.clone()),
-                    field: format!("spec.targetRefs[{i}]").into(),
-                    message: message.into(),
-                    action: action.into(),
-                };
                 let Some(entry) = self.entries.get(target) else { continue };
                 if entry.service.is_none() {
                     findings.push(finding(
                         Severity::Unresolved,
+                        field(i),
                         format!("there is no Service {target}"),
                         "create it or correct the name; the policy takes effect when it appears",
                     ));
@@ -56,7 +60,8 @@ impl ClusterState {
                 if let Some(first) = entry.policy().filter(|&first| first != own) {
                     findings.push(finding(
                         Severity::Conflict,
-                        format!("{target} follows TrafficPolicy {first}, which was attached first"),
+                        field(i),
+                        format!("{target} follows {first}, which was attached first"),
                         "attach one policy to each Service; this one takes over when the other goes",
                     ));
                 }

@@ -5,10 +5,11 @@
 mod addresses;
 mod cluster;
 mod entry;
+mod externals;
 mod findings;
 mod policies;
 mod services;
 mod view;
 
 pub use cluster::ClusterState;
-pub use view::{PolicyInForce, ServiceDetail};
+pub use view::{PolicyInForce, PolicyView, ServiceDetail};

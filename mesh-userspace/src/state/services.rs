@@ -18,6 +18,8 @@ impl ClusterState {
                 entry.service = Some(KnownService { object: service, origin, waiting: None, claims: Vec::new() });
                 self.dirty.insert(key.clone());
                 self.claim(&key);
+                self.attach_wildcards(&key);
+                self.note_externals(&key);
             }
             Some(known) if *known.latest().0 == service => match &mut known.waiting {
                 Some(waiting) => waiting.1 = origin,
@@ -37,7 +39,10 @@ impl ClusterState {
         for (ip, _) in known.claims {
             let touched = self.addresses.release(ip, key);
             self.owners_changed(touched);
+            self.external_owners_changed([ip]);
         }
+        self.detach_wildcards(key);
+        self.note_externals(key);
         self.drop_if_empty(key);
     }
 
@@ -55,6 +60,7 @@ impl ClusterState {
         let wanted = latest.cluster_ips.iter().map(|ip| (*ip, false)).chain(former.map(|ip| (*ip, true)));
         let wanted: Vec<(IpAddr, bool)> = wanted.collect();
         let (created, before) = (latest.created.clone(), known.claims.clone());
+        let concerned: Vec<IpAddr> = wanted.iter().map(|(ip, _)| *ip).chain(before.iter().map(|(ip, _)| *ip)).collect();
 
         let mut claims = Vec::with_capacity(wanted.len());
         let mut touched = Vec::new();
@@ -70,6 +76,7 @@ impl ClusterState {
         if let Some(known) = self.entries.get_mut(key).and_then(|entry| entry.service.as_mut()) {
             known.claims = claims;
         }
+        self.external_owners_changed(concerned);
         self.owners_changed(touched);
     }
 
@@ -89,6 +96,7 @@ impl ClusterState {
             (known.object, known.origin) = *waiting;
             self.dirty.insert(key.clone());
             self.claim(key);
+            self.note_externals(key);
         }
     }
 

@@ -1,8 +1,10 @@
 //! What the command line shows of a Service.
 
 use super::ClusterState;
-use crate::model::{EndpointSlice, Kind, Origin, Policy, Service, ServiceKey};
+use super::policies::KnownPolicy;
+use crate::model::{EndpointSlice, Kind, ObjectRef, Origin, Policy, Service, ServiceKey};
 use crate::plan::compile::{self, PortView};
+use mesh_common::tables::FrontendKey;
 use std::net::IpAddr;
 
 /// A Service with its endpoints judged.
@@ -14,6 +16,8 @@ pub struct ServiceDetail<'a> {
     pub origin: Option<&'a Origin>,
     /// Those of its addresses that no older Service has; empty when it is not served.
     pub addresses: Vec<IpAddr>,
+    /// What clients dial besides these: at addresses of load balancers, at external IPs.
+    pub externals: Vec<FrontendKey>,
     /// The policy in force.
     pub policy: Option<PolicyInForce<'a>>,
 }
@@ -27,14 +31,42 @@ pub struct PolicyInForce<'a> {
     pub origin: Option<&'a Origin>,
 }
 
+/// A policy, wherever it is in force.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyView<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Where it was read.
+    pub origin: Option<&'a Origin>,
+    /// The Services that it is attached to.
+    pub attached: &'a [ServiceKey],
+}
+
 impl ClusterState {
+    /// Every policy, by kind, namespace and name.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyView<'_>> {
+        self.policies.values().map(KnownPolicy::view)
+    }
+
+    /// A policy, if it means something.
+    pub fn policy(&self, own: &ObjectRef) -> Option<PolicyView<'_>> {
+        self.policies.get(own).map(KnownPolicy::view)
+    }
+
+    /// The policy that a Service follows, if there is the Service.
+    pub fn service_policy(&self, key: &ServiceKey) -> Option<&ObjectRef> {
+        self.entries.get(key).filter(|entry| entry.service.is_some())?.policy()
+    }
+
     /// How many objects of each kind are known.
-    pub fn objects(&self) -> [(Kind, usize); 3] {
+    pub fn objects(&self) -> [(Kind, usize); 4] {
         let services = self.entries.values().filter(|entry| entry.service.is_some()).count();
+        let policies = |kind| self.policies.keys().filter(|own| own.kind == kind).count();
         [
+            (Kind::DestinationRule, policies(Kind::DestinationRule)),
             (Kind::EndpointSlice, self.slices.len()),
             (Kind::Service, services),
-            (Kind::TrafficPolicy, self.policies.len()),
+            (Kind::TrafficPolicy, policies(Kind::TrafficPolicy)),
         ]
     }
 
@@ -68,6 +100,7 @@ impl ClusterState {
             service: &known.object,
             origin: known.origin.as_ref(),
             addresses: self.owned_addresses(&known.object),
+            externals: self.external_frontends(&known.object),
             policy: policy.map(|known| PolicyInForce { policy: &known.object, origin: known.origin.as_ref() }),
         })
     }
@@ -76,6 +109,6 @@ impl ClusterState {
     /// [`Self::service`] gave.
     pub fn ports<'a>(&'a self, detail: &'a ServiceDetail<'a>) -> Vec<PortView<'a>> {
         let Some(entry) = self.entries.get(&detail.service.key) else { return Vec::new() };
-        compile::ports(self.view(entry, detail.service, &detail.addresses), self.here()).collect()
+        compile::ports(self.view(entry, detail.service, &detail.addresses, &detail.externals), self.here()).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::answers;
 use mesh_userspace::api::query::{EventFeed, ExplainTarget};
-use mesh_userspace::api::types::{Event, Failure, Health, Service, Status};
+use mesh_userspace::api::types::{Event, Failure, Health, PolicyDetail, Service, Status};
 use mesh_userspace::api::{Query, server};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -112,6 +112,15 @@ fn answer(query: Query, state: &State) {
         Query::Services(scope, reply) => {
             let services = state.services.iter().filter(|service| scope.holds(&service.namespace));
             drop(reply.send(services.cloned().collect()));
+        }
+        Query::Policies(scope, reply) => {
+            let policies = answers::policies().into_iter().map(|detail| detail.policy);
+            drop(reply.send(policies.filter(|policy| scope.holds(&policy.namespace)).collect()));
+        }
+        Query::Policy(namespace, name, reply) => {
+            let wanted = answers::policies().into_iter();
+            let is_it = |d: &PolicyDetail| (&d.policy.namespace, &d.policy.name) == (&namespace, &name);
+            drop(reply.send(wanted.filter(is_it).collect()));
         }
         Query::Service(namespace, name, reply) => {
             drop(reply.send(

@@ -5,9 +5,9 @@ use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
     Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, PortTable, Program, Rule, Service,
-    ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status,
-    Synchronisation, Waiting, WaitingState,
+    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, Policy, PolicyDetail, PortPolicy, PortTable,
+    Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source,
+    Status, Synchronisation, Waiting, WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -102,6 +102,48 @@ pub fn waiting() -> Waiting {
     }
 }
 
+pub fn policies() -> Vec<PolicyDetail> {
+    let limits = Policy {
+        kind: "TrafficPolicy".into(),
+        namespace: "shop".into(),
+        name: "limits".into(),
+        file: Some("shop.yaml".into()),
+        wildcard: None,
+        services: vec![cart()],
+        in_force: vec![cart()],
+        max_connections: Some(10),
+        max_connections_per_backend: Some(6),
+        algorithm: None,
+        findings: 0,
+    };
+    let rule = Policy {
+        kind: "DestinationRule".into(),
+        name: "turns".into(),
+        file: None,
+        wildcard: Some("*.local".into()),
+        in_force: vec![],
+        max_connections: None,
+        max_connections_per_backend: None,
+        algorithm: Some("RoundRobin".into()),
+        findings: 1,
+        ..limits.clone()
+    };
+    let tls = Finding {
+        severity: "unsupported".into(),
+        file: None,
+        document: None,
+        object: None,
+        field: "spec.trafficPolicy.tls.mode".into(),
+        message: "mesh does not speak TLS".into(),
+        action: "remove it".into(),
+    };
+    let port = PortPolicy { port: 80, algorithm: Some("Random".into()) };
+    vec![
+        PolicyDetail { policy: limits, port_policies: vec![], policy_findings: vec![] },
+        PolicyDetail { policy: rule, port_policies: vec![port], policy_findings: vec![tls] },
+    ]
+}
+
 pub fn services() -> Vec<Service> {
     let cart = Service {
         namespace: "shop".into(),
@@ -109,6 +151,7 @@ pub fn services() -> Vec<Service> {
         state: ServiceState::Served,
         message: String::new(),
         cluster_ips: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
+        external_ips: vec!["203.0.113.9".parse().unwrap()],
         ports: vec![port(), ServicePort { name: "dns".into(), protocol: "UDP".into(), port: 53 }],
         backends: BackendCounts { eligible: 2, listed: 3 },
         active: 10,
@@ -117,8 +160,10 @@ pub fn services() -> Vec<Service> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         algorithm: "Random".into(),
+        hash: None,
         affinity_timeout_seconds: Some(10_800),
         policy: Some("limits".into()),
+        policy_kind: Some("TrafficPolicy".into()),
     };
     let headless = Service {
         namespace: "data".into(),
@@ -126,6 +171,7 @@ pub fn services() -> Vec<Service> {
         state: ServiceState::Ignored,
         message: "headless: clients reach the endpoints themselves".into(),
         cluster_ips: vec![],
+        external_ips: vec![],
         ports: vec![],
         backends: BackendCounts::default(),
         active: 0,
@@ -134,8 +180,10 @@ pub fn services() -> Vec<Service> {
         max_connections: None,
         max_connections_per_backend: None,
         algorithm: "Random".into(),
+        hash: None,
         affinity_timeout_seconds: None,
         policy: None,
+        policy_kind: None,
     };
     vec![headless, cart]
 }
@@ -152,6 +200,7 @@ pub fn backends() -> Vec<Backend> {
         zone: "a".into(),
         state: BackendState::Eligible,
         why: "ready".into(),
+        weight: 1,
         active: 6,
         max_connections: Some(6),
     };
@@ -160,6 +209,7 @@ pub fn backends() -> Vec<Backend> {
         pod: "cart-2".into(),
         state: BackendState::Excluded,
         why: "not ready".into(),
+        weight: 0,
         active: 0,
         ..backend.clone()
     };
@@ -171,6 +221,7 @@ pub fn backends() -> Vec<Backend> {
         zone: String::new(),
         state: BackendState::Gone,
         why: "its endpoint was removed; its connections go on".into(),
+        weight: 0,
         active: 4,
         max_connections: None,
         ..backend.clone()
@@ -236,6 +287,7 @@ pub fn explanation() -> Explanation {
         zone: "a".into(),
         is_in,
         why: why.into(),
+        weight: u32::from(is_in),
         active: 2,
         probability,
     };
@@ -258,8 +310,10 @@ pub fn explanation() -> Explanation {
         ports: vec![port()],
         rule: Some(Rule {
             algorithm: "Random".into(),
+            hash: None,
             affinity_timeout_seconds: None,
             policy: Some("limits".into()),
+            policy_kind: Some("TrafficPolicy".into()),
             scope: "same-zone".into(),
             internal_traffic_policy: "Cluster".into(),
             traffic_distribution: "PreferSameZone".into(),
@@ -312,6 +366,7 @@ pub fn tables() -> Vec<ServiceTable> {
             protocol: "TCP".into(),
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
+            slots: 1,
             affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],

@@ -16,6 +16,7 @@ fn every_key_is_documented() {
     collect(&answers::finding(), &mut keys);
     collect(&answers::waiting(), &mut keys);
     collect(&answers::detail(), &mut keys);
+    collect(&answers::policies(), &mut keys);
     collect(&answers::connections(), &mut keys);
     collect(&answers::events(), &mut keys);
     collect(&answers::explanation(), &mut keys);

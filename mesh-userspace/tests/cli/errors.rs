@@ -11,7 +11,7 @@ fn usage_errors_exit_with_2() {
         "status -o xml",
         "explain tcp",
         "explain sctp 10.0.0.1:80",
-        "agent --node-name n",
+        "agent --manifests m --node-name=",
         "service list -n a -A",
     ] {
         assert_eq!(mesh(line).status.code(), Some(2), "mesh {line}");
@@ -24,6 +24,8 @@ fn without_an_agent_every_verb_that_asks_exits_with_3_and_says_how_to_start_one(
         "status",
         "service list",
         "service show a/b",
+        "policy list",
+        "policy show a/b",
         "backend list",
         "connection list",
         "events",

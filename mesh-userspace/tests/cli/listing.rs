@@ -12,8 +12,8 @@ fn services_are_listed_as_kubectl_lists() {
     shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served
     ");
     assert_snapshot!(stdout(&agent.mesh("service list -n shop -o wide")), @r"
-    NAMESPACE   NAME   CLUSTER-IP              PORT(S)         BACKENDS   ACTIVE   LIMIT   REFUSED   STATE    OPENED   PER-BACKEND   ALGORITHM   AFFINITY            POLICY   MESSAGE
-    shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served   1200     6             Random      ClientIP (10800s)   limits   -
+    NAMESPACE   NAME   CLUSTER-IP              PORT(S)         BACKENDS   ACTIVE   LIMIT   REFUSED   STATE    EXTERNAL-IP   OPENED   PER-BACKEND   ALGORITHM   AFFINITY            POLICY   MESSAGE
+    shop        cart   10.96.0.10,fd00:96::a   80/TCP,53/UDP   2/3        10       10      40        served   203.0.113.9   1200     6             Random      ClientIP (10800s)   limits   -
     ");
 }
 
@@ -24,10 +24,11 @@ fn one_service_is_described() {
     Namespace:         shop
     State:             served
     Addresses:         10.96.0.10,fd00:96::a
+    External:          203.0.113.9
     Ports:             http 80/TCP,dns 53/UDP
     Algorithm:         Random
     Affinity:          ClientIP (10800s)
-    Policy:            limits
+    Policy:            TrafficPolicy limits
     Limits:            10 connections, 6 to each backend
     Internal traffic:  Cluster
     Distribution:      PreferSameZone
@@ -44,6 +45,32 @@ fn one_service_is_described() {
 }
 
 #[test]
+fn policies_are_listed_and_described() {
+    let agent = Agent::new();
+    assert_snapshot!(stdout(&agent.mesh("policy list -o wide")), @r"
+    NAMESPACE   NAME     KIND              IN-FORCE   LIMIT   PER-BACKEND   ALGORITHM    FINDINGS   SERVICES            FILE
+    shop        limits   TrafficPolicy     1/1        10      6             -            0          shop/cart           shop.yaml
+    shop        turns    DestinationRule   0/1        none    none          RoundRobin   1          *.local,shop/cart   -
+    ");
+    assert_snapshot!(stdout(&agent.mesh("policy show shop/turns")), @r"
+    Name:        turns
+    Namespace:   shop
+    Kind:        DestinationRule
+    Hosts:       *.local
+    Services:    shop/cart
+    In force:    <none>
+    Limit:       none
+    Per backend: none
+    Algorithm:   RoundRobin
+    Port 80:     Random
+
+    SEVERITY      FIELD                         WHAT                      DO
+    unsupported   spec.trafficPolicy.tls.mode   mesh does not speak TLS   remove it
+    ");
+    assert_eq!(agent.mesh("policy show shop/none").status.code(), Some(4));
+}
+
+#[test]
 fn backends_are_listed_with_the_verdict() {
     let agent = Agent::new();
     assert_snapshot!(stdout(&agent.mesh("backend list")), @r"
@@ -53,10 +80,10 @@ fn backends_are_listed_with_the_verdict() {
     shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on
     ");
     assert_snapshot!(stdout(&agent.mesh("backend list -o wide")), @r"
-    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               POD      NODE     ZONE
-    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             cart-1   node-1   a
-    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         cart-2   node-1   a
-    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -
+    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               WEIGHT   POD      NODE     ZONE
+    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             1        cart-1   node-1   a
+    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         -        cart-2   node-1   a
+    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -        -
     ");
 }
 

@@ -22,7 +22,7 @@ impl Mesh {
     /// Loads programs and empty maps, with the agent's usual sizes and sampling. Nothing is attached.
     pub fn load(pins: &Path) -> Result<Self> {
         let loaded = datapath::load(&Pins::new(pins), &Sizes::default()).context("load the programs")?;
-        let maps = KernelMaps::new(descriptors(&loaded)?).context("map the arrays into memory")?;
+        let maps = KernelMaps::new(descriptors(loaded.pins())?).context("map the arrays into memory")?;
         let sampling = EventSampling::default();
         let settings = maps.arrays().settings;
         settings.unsampled.store(u64::from(sampling.one_choice_in).next_power_of_two() - 1);

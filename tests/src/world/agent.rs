@@ -28,6 +28,7 @@ pub struct Agent {
     pins: PathBuf,
     socket: PathBuf,
     manifests: PathBuf,
+    kubeconfig: Mutex<Option<PathBuf>>,
     log: PathBuf,
     running: Mutex<Option<Process>>,
 }
@@ -41,9 +42,57 @@ impl Agent {
             pins: home.pins(),
             socket: home.path("mesh.sock"),
             manifests: home.path("manifests"),
+            kubeconfig: Mutex::new(None),
             log: home.path("logs").join("agent.log"),
             running: Mutex::new(None),
         }
+    }
+
+    /// Another agent of the same node, not running, with a log of its own: a rival, until it is given other places.
+    #[must_use]
+    pub fn another(&self, name: &str) -> Self {
+        Self {
+            node: self.node.clone(),
+            cgroup: self.cgroup.clone(),
+            covered: self.covered.clone(),
+            pins: self.pins.clone(),
+            socket: self.socket.clone(),
+            manifests: self.manifests.clone(),
+            kubeconfig: Mutex::new(self.kubeconfig()),
+            log: self.log.with_file_name(format!("{name}.log")),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// With other pins, for another cgroup.
+    #[must_use]
+    pub fn over(mut self, pins: PathBuf, cgroup: &Cgroup) -> Self {
+        self.pins = pins;
+        cgroup.path().clone_into(&mut self.covered);
+        self
+    }
+
+    /// With another API socket.
+    #[must_use]
+    pub fn answering(mut self, socket: PathBuf) -> Self {
+        self.socket = socket;
+        self
+    }
+
+    /// With another file to log to.
+    #[must_use]
+    pub fn logging(mut self, log: PathBuf) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// From its next start on it follows an API server instead of the manifests.
+    pub fn follow(&self, kubeconfig: impl Into<PathBuf>) {
+        *self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner) = Some(kubeconfig.into());
+    }
+
+    fn kubeconfig(&self) -> Option<PathBuf> {
+        self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts it and waits until it serves what the manifests say.
@@ -54,10 +103,24 @@ impl Agent {
 
     /// Starts it, with further arguments if there are any, and waits for nothing.
     pub fn spawn_with(&self, arguments: &[&str]) -> Result<()> {
+        self.launch(command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?, arguments)
+    }
+
+    /// Starts it as root with these capabilities and no other (`BPF`, `NET_ADMIN`), and waits for nothing.
+    pub fn spawn_able(&self, capabilities: &[&str]) -> Result<()> {
+        let mut command = command_inside("setpriv", &self.node, &self.cgroup)?;
+        command.args(able(capabilities)).arg(programs::find("mesh")?);
+        self.launch(command, &[])
+    }
+
+    fn launch(&self, mut command: Command, arguments: &[&str]) -> Result<()> {
         let mut running = self.running();
         ensure!(running.as_mut().is_none_or(|process| process.ended().is_some()), "the agent is running");
-        let mut command = command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?;
-        command.args(["agent", "--node-name", NODE_NAME]).arg("--manifests").arg(&self.manifests);
+        command.args(["agent", "--node-name", NODE_NAME]);
+        match self.kubeconfig() {
+            Some(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
+            None => command.arg("--manifests").arg(&self.manifests),
+        };
         command.arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         command.arg("--socket").arg(&self.socket).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         // SAFETY: setsid is a plain system call.
@@ -87,6 +150,11 @@ impl Agent {
         ready.and_then(|ended| ended).with_context(|| format!("the agent said:\n{}", self.log()))
     }
 
+    /// Waits until it ends by itself, and returns how.
+    pub fn wait_ended(&self) -> Result<ExitStatus> {
+        wait_for("the agent to end", || self.running().as_mut().context("not started")?.ended().context("it runs"))
+    }
+
     /// Kills it with SIGKILL and waits until it is gone.
     pub fn kill(&self) -> Result<()> {
         self.running().as_mut().context("the agent is not running")?.kill();
@@ -112,6 +180,16 @@ impl Agent {
         let mut command = Command::new(programs::find("mesh")?);
         command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         let output = command.output().context("run mesh unload")?;
+        ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// The same as root with these capabilities and no other.
+    pub fn unload_able(&self, capabilities: &[&str]) -> Result<()> {
+        let mut command = Command::new("setpriv");
+        command.args(able(capabilities)).arg(programs::find("mesh")?);
+        command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
+        let output = command.output().context("run setpriv (package util-linux)")?;
         ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
@@ -175,4 +253,10 @@ impl Agent {
     fn running(&self) -> MutexGuard<'_, Option<Process>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Arguments of setpriv: what a program that root starts may ever have, as a container's capabilities are.
+fn able(capabilities: &[&str]) -> [String; 2] {
+    let added: Vec<_> = capabilities.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
+    [format!("--bounding-set=-all,{}", added.join(",")), "--inh-caps=-all".to_owned()]
 }

@@ -6,7 +6,7 @@ use super::pod::command_inside;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -97,6 +97,15 @@ impl Home {
         Path::new(BPFFS).join(&self.name)
     }
 
+    /// Mounts a tmpfs with these options below the world's directory, until the world goes.
+    pub(super) fn mount(&self, name: &str, options: &str) -> Result<PathBuf> {
+        let path = self.path("mounts").join(name);
+        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+        mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), Some(options))
+            .with_context(|| format!("mount a tmpfs on {}", path.display()))?;
+        Ok(path)
+    }
+
     /// Marks the world as kept on purpose: a sweep passes it over.
     pub fn keep(&self) -> Result<()> {
         fs::write(self.path("keep"), "").context("mark the world as kept")
@@ -133,6 +142,10 @@ impl Home {
         remove_tree(&self.pins())?;
         for entry in fs::read_dir(self.path("netns")).into_iter().flatten().flatten() {
             Netns::unbind(&entry.path());
+        }
+        for entry in fs::read_dir(self.path("mounts")).into_iter().flatten().flatten() {
+            // A folder that is no mount is left of a crash between the two steps of making it.
+            umount2(&entry.path(), MntFlags::MNT_DETACH).ok();
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::echo::Listen;
 use anyhow::{Context, Result};
 use network::Network;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 /// A node in a network namespace of its own, with pods on a bridge and everything below one cgroup.
@@ -122,6 +122,19 @@ impl World {
     /// The agent. A new world's is not running: [`Agent::start`].
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// An agent of the same node that fills maps of its own, as if none had been before, over pods that are not there.
+    /// Each call needs another name.
+    pub fn fresh_agent(&self, name: &str) -> Result<Agent> {
+        let nobody = Cgroup::create(self.home.cgroup()?.join(name))?;
+        let agent = self.agent.another(name).over(self.home.pins().join(name), &nobody);
+        Ok(agent.answering(self.home.path(&format!("{name}.sock"))))
+    }
+
+    /// Mounts a small file system in memory in the world's directory, with these options of tmpfs, and returns where.
+    pub fn small_disk(&self, name: &str, options: &str) -> Result<PathBuf> {
+        self.home.mount(name, options)
     }
 
     /// The world's name.

@@ -3,6 +3,7 @@
 
 mod affinity;
 mod endpoints;
+mod external;
 mod frontends;
 mod lives;
 mod owner;

@@ -1,10 +1,10 @@
 //! How cargo is called for the kernel's target.
 
 use crate::toolchain::Toolchain;
-use crate::{process, workspace};
+use crate::{process, remap, workspace};
 use anyhow::{Context, Result, ensure};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
@@ -73,24 +73,6 @@ fn rustflags(toolchain: &Toolchain) -> Result<Vec<String>> {
     ]
     .map(str::to_owned)
     .into();
-    // Later prefixes win, so what may lie inside another comes after it. The workspace is `.`: the linker finds the
-    // lines of the programs there and puts them into the BTF, where the verifier quotes them.
-    let cargo = workspace::cargo_home();
-    let mut prefixes = vec![(workspace::root(), "."), (cargo.clone(), "/cargo")];
-    prefixes.extend(registries(&cargo)?.into_iter().map(|folder| (folder, "/cargo/registry")));
-    prefixes.push((toolchain.rustc.sources(), "/rustc"));
-    flags.extend(prefixes.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())));
+    flags.extend(remap::flags(&toolchain.rustc)?);
     Ok(flags)
-}
-
-/// The folders of unpacked crates: their names hold a hash of the registry's address, which a mirror changes. They are
-/// there before any build: this program's own libraries come from them.
-fn registries(cargo_home: &Path) -> Result<Vec<PathBuf>> {
-    let sources = cargo_home.join("registry/src");
-    if !sources.exists() {
-        return Ok(Vec::new());
-    }
-    let mut folders: Vec<_> = fs::read_dir(sources)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
-    folders.sort();
-    Ok(folders)
 }

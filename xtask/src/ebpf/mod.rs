@@ -6,9 +6,9 @@ mod programs;
 
 pub use build::cargo;
 
-use crate::setup;
 use crate::toolchain::Toolchain;
 use crate::workspace;
+use crate::{remap, setup};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ pub fn run(toolchain: &Toolchain, release: bool, then: Then) -> Result<bool> {
     let linked = build::build(toolchain, release)?;
     let object = object::strip(&fs::read(&linked).with_context(|| format!("read {}", linked.display()))?)
         .with_context(|| format!("strip {}", linked.display()))?;
-    if let Some(private) = private_path(&object, toolchain) {
-        bail!("the object holds a path of this machine, {private}: remap it in xtask/src/ebpf/build.rs");
+    if let Some(private) = remap::private_path(&object, &toolchain.rustc) {
+        bail!("the object holds a path of this machine, {private}: remap it in xtask/src/remap.rs");
     }
     print!("{}", programs::table(&object)?);
 
@@ -66,20 +66,6 @@ pub fn prepare(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// A path of this machine that was left in the object.
-fn private_path(object: &[u8], toolchain: &Toolchain) -> Option<String> {
-    let private = [workspace::root(), workspace::cargo_home(), workspace::target(), toolchain.rustc.sysroot.clone()];
-    private.iter().map(|path| path.display().to_string()).find(|path| holds_path(object, path))
-}
-
-/// Whether a path, or one below it, stands in the object: `/src` does not stand in `mesh-ebpf/src/main.rs`.
-fn holds_path(object: &[u8], path: &str) -> bool {
-    let below = format!("{}/", path.trim_end_matches('/'));
-    let starts_there = |at: usize| at == 0 || !object[at - 1].is_ascii_graphic();
-    below.len() > 1
-        && object.windows(below.len()).enumerate().any(|(at, window)| window == below.as_bytes() && starts_there(at))
-}
-
 /// Replaces a file as a whole: a build that reads it meanwhile sees the old or the new.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside: PathBuf = path.with_extension("new");
@@ -87,19 +73,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(&beside, bytes).with_context(|| format!("write {}", beside.display()))?;
     fs::rename(&beside, path).with_context(|| format!("write {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::holds_path;
-
-    #[test]
-    fn only_whole_paths_are_private() {
-        let object = b"\0./mesh-ebpf/src/main.rs\0/rustc/library/core/src/lib.rs\0/home/me/mesh/x.rs\0";
-        assert!(holds_path(object, "/home/me"));
-        assert!(holds_path(object, "/home/me/mesh/"));
-        assert!(!holds_path(object, "/src"));
-        assert!(!holds_path(object, "/home/m"));
-        assert!(!holds_path(object, "/"));
-    }
 }

@@ -17,6 +17,8 @@ pub(super) struct Judged<'a> {
     pub port: Option<ServicePort>,
     /// Whether that port is the IPv6 half.
     pub v6: bool,
+    /// Whether it is what the ClusterIP leads to; a port whose outer addresses follow another rule is judged twice.
+    pub internal: bool,
     /// The backend.
     pub key: BackendKey,
     /// Its entry in the maps; `None` when it has none.
@@ -27,6 +29,8 @@ pub(super) struct Judged<'a> {
     pub state: BackendState,
     /// Why.
     pub why: String,
+    /// Its weight against the port's other backends.
+    pub weight: u32,
     /// Connections open now.
     pub active: u64,
     /// The limit in force.
@@ -47,6 +51,7 @@ impl Judged<'_> {
             zone: text(|endpoint| &endpoint.zone),
             state: self.state,
             why: self.why,
+            weight: self.weight,
             active: self.active,
             max_connections: self.max_connections,
             service_port: self.port,
@@ -62,7 +67,8 @@ impl<M: Maps> Facts<'_, M> {
         for service in services {
             if let Some(detail) = self.state.service(&service.key) {
                 let service = name(&service.key);
-                backends.extend(self.backends_of(&detail).into_iter().map(|backend| backend.row(&service)));
+                let listed = self.backends_of(&detail).into_iter().filter(|backend| backend.internal);
+                backends.extend(listed.map(|backend| backend.row(&service)));
             }
         }
         backends
@@ -90,11 +96,13 @@ impl<M: Maps> Facts<'_, M> {
                 backends.push(Judged {
                     port: Some(super::services::port(port.port)),
                     v6: port.v6,
+                    internal: port.internal,
                     key: candidate.backend,
                     id: counts.map(|counts| counts.id),
                     endpoint: Some(candidate.endpoint),
                     state,
                     why,
+                    weight: candidate.weight,
                     active: counts.map_or(0, |counts| counts.active),
                     max_connections,
                 });
@@ -104,6 +112,7 @@ impl<M: Maps> Facts<'_, M> {
         backends.extend(gone.map(|backend| Judged {
             port: None,
             v6: !backend.key.address.is_v4(),
+            internal: true,
             key: backend.key,
             id: Some(backend.id),
             endpoint: None,
@@ -113,6 +122,7 @@ impl<M: Maps> Facts<'_, M> {
             } else {
                 "its endpoint was removed; its connections go on until they end".to_owned()
             },
+            weight: 0,
             active: backend.active,
             max_connections,
         }));

@@ -5,6 +5,7 @@ mod client;
 mod connections;
 mod explain;
 mod likelihood;
+mod policies;
 mod services;
 mod status;
 
@@ -30,6 +31,8 @@ pub fn answer(engine: &Engine, query: Query) {
         Query::Status(reply) => drop(reply.send(status::status(engine, &facts))),
         Query::Services(scope, reply) => drop(reply.send(facts.services(&scope))),
         Query::Service(namespace, name, reply) => drop(reply.send(facts.service(&ServiceKey::new(namespace, name)))),
+        Query::Policies(scope, reply) => drop(reply.send(facts.policies(&scope))),
+        Query::Policy(namespace, name, reply) => drop(reply.send(facts.policy_details(&namespace, &name))),
         Query::Backends(scope, reply) => drop(reply.send(facts.backends(&scope))),
         Query::Connections(scope, reply) => match facts.connections(&scope) {
             Ok(connections) => drop(reply.send(connections)),

@@ -1,5 +1,6 @@
 //! Services, as the cluster wants them and as the maps count them.
 
+use super::explain::hash;
 use super::{Facts, limit, name, problems};
 use crate::api::query::Scope;
 use crate::api::types::{BackendCounts, BackendState, Service, ServiceDetail, ServicePort, ServiceState};
@@ -8,7 +9,9 @@ use crate::model::{self, InternalTrafficPolicy, Kind, ServiceKey, TrafficDistrib
 use crate::reconcile::{ServiceCounts, State};
 use crate::state;
 use mesh_common::reason::Reason;
-use std::collections::BTreeMap;
+use mesh_common::tables::FrontendKey;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 impl<M: Maps> Facts<'_, M> {
     /// Every Service of a scope.
@@ -22,16 +25,15 @@ impl<M: Maps> Facts<'_, M> {
         let detail = self.state.service(key)?;
         let counts = self.reconciler.service_counts(key);
         let wanted = name(key);
-        let policy = detail.policy.map(|policy| policy.policy.name.to_string());
+        let policy = detail.policy.map(|policy| policy.policy.object());
         let is_about = |finding: &&model::Finding| {
-            finding.object.as_ref().is_some_and(|object| {
-                object.namespace == key.namespace
-                    && match object.kind {
-                        Kind::Service => object.name == key.name,
-                        Kind::TrafficPolicy => policy.as_deref() == Some(&*object.name),
-                        Kind::EndpointSlice => self.slice_names(key).any(|slice| slice == *object.name),
-                        Kind::Node => false,
-                    }
+            finding.object.as_ref().is_some_and(|object| match object.kind {
+                Kind::Service => *object == key.object(),
+                Kind::TrafficPolicy | Kind::DestinationRule => policy.as_ref() == Some(object),
+                Kind::EndpointSlice => {
+                    object.namespace == key.namespace && self.slice_names(key).any(|slice| slice == *object.name)
+                }
+                Kind::Node => false,
             })
         };
         Some(ServiceDetail {
@@ -39,7 +41,12 @@ impl<M: Maps> Facts<'_, M> {
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
             traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),
             reasons: reasons(counts.as_ref()).into_iter().map(|(r, n)| (r.name().to_owned(), n)).collect(),
-            endpoints: self.backends_of(&detail).into_iter().map(|backend| backend.row(&wanted)).collect(),
+            endpoints: self
+                .backends_of(&detail)
+                .into_iter()
+                .filter(|backend| backend.internal)
+                .map(|backend| backend.row(&wanted))
+                .collect(),
             findings: self.state.findings().iter().filter(is_about).map(Into::into).collect(),
         })
     }
@@ -49,7 +56,7 @@ impl<M: Maps> Facts<'_, M> {
         let counts = self.reconciler.service_counts(&service.key);
         let (state, message) = self.state_of(detail);
         let mut backends = BackendCounts::default();
-        for backend in self.backends_of(detail).iter().filter(|backend| backend.port.is_some()) {
+        for backend in self.backends_of(detail).iter().filter(|backend| backend.port.is_some() && backend.internal) {
             backends.listed += 1;
             backends.eligible += u64::from(backend.state == BackendState::Eligible);
         }
@@ -62,6 +69,7 @@ impl<M: Maps> Facts<'_, M> {
             state,
             message,
             cluster_ips: service.cluster_ips.clone(),
+            external_ips: external_ips(&detail.externals),
             ports: service.ports.iter().map(port).collect(),
             backends,
             active: counts.as_ref().map_or(0, |counts| counts.active),
@@ -73,8 +81,10 @@ impl<M: Maps> Facts<'_, M> {
                 .as_ref()
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
+            hash: hash(policy),
             affinity_timeout_seconds: affinity_seconds(service),
-            policy: policy.map(|policy| policy.name.to_string()),
+            policy: policy.map(|policy| policy_name(policy, &service.key)),
+            policy_kind: policy.map(|policy| policy.kind.to_string()),
         }
     }
 
@@ -118,6 +128,12 @@ fn reasons(counts: Option<&ServiceCounts>) -> BTreeMap<Reason, u64> {
     sums
 }
 
+/// The addresses of frontends, each once.
+fn external_ips(frontends: &[FrontendKey]) -> Vec<IpAddr> {
+    let addresses: BTreeSet<IpAddr> = frontends.iter().map(|key| key.address.into()).collect();
+    addresses.into_iter().collect()
+}
+
 /// The affinity timeout as the API gives it.
 pub(super) fn affinity_seconds(service: &model::Service) -> Option<u64> {
     service.session_affinity.map(|timeout| timeout.as_secs())
@@ -129,6 +145,15 @@ pub(super) fn port(port: &model::ServicePort) -> ServicePort {
 }
 
 /// As Kubernetes spells it.
+/// A policy's name, as seen from a Service.
+pub(super) fn policy_name(policy: &model::Policy, service: &ServiceKey) -> String {
+    if policy.namespace == service.namespace {
+        policy.name.to_string()
+    } else {
+        format!("{}/{}", policy.namespace, policy.name)
+    }
+}
+
 pub(super) const fn internal_traffic_policy(policy: InternalTrafficPolicy) -> &'static str {
     match policy {
         InternalTrafficPolicy::Cluster => "Cluster",

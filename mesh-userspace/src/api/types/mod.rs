@@ -8,6 +8,7 @@ mod event;
 mod explanation;
 mod finding;
 mod healthz;
+mod policy;
 mod service;
 mod status;
 mod table;
@@ -18,6 +19,7 @@ pub use event::Event;
 pub use explanation::{Candidate, Client, Explanation, Outcome, Rule};
 pub use finding::{Finding, ObjectName};
 pub use healthz::Healthz;
+pub use policy::{Policy, PolicyDetail, PortPolicy};
 pub use service::{BackendCounts, Service, ServiceDetail, ServiceName, ServicePort, ServiceState};
 pub use status::{
     Audit, Connections, EventCounts, Health, MapUsage, Program, ServiceCounts, Source, Status, Synchronisation,

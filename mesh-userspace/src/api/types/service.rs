@@ -37,6 +37,9 @@ pub struct Service {
     /// Its addresses.
     #[serde(rename = "clusterIPs")]
     pub cluster_ips: Vec<IpAddr>,
+    /// Addresses of load balancers and external IPs at which clients in the cluster are served.
+    #[serde(rename = "externalIPs")]
+    pub external_ips: Vec<IpAddr>,
     /// The ports that clients dial.
     pub ports: Vec<ServicePort>,
     /// Its endpoints, counted over all ports.
@@ -53,10 +56,14 @@ pub struct Service {
     pub max_connections_per_backend: Option<u64>,
     /// The load-balancing algorithm.
     pub algorithm: String,
+    /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.
+    pub hash: Option<String>,
     /// `sessionAffinity: ClientIP`: how many seconds a client may stay away and keep its backend; absent for no affinity.
     pub affinity_timeout_seconds: Option<u64>,
-    /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.
+    /// The policy in force, with its namespace where that is not the Service's; absent for none.
     pub policy: Option<String>,
+    /// Its kind: `TrafficPolicy` or `DestinationRule`; absent for none.
+    pub policy_kind: Option<String>,
 }
 
 impl Service {

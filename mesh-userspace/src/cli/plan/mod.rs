@@ -31,6 +31,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
 
+    /// Serve spec.externalIPs, as an agent with this option does.
+    #[arg(long)]
+    external_ips: bool,
+
     /// Exit with 6 when there are changes.
     #[arg(long)]
     detailed_exitcode: bool,
@@ -84,7 +88,7 @@ impl Arguments {
         let (agents_node, before) = running.unzip();
         let node = self.node_name.or(agents_node).unwrap_or_else(host_name);
         let before = before.unwrap_or_default();
-        let (mut after, findings) = read(&self.manifests, &node)?;
+        let (mut after, findings) = read(&self.manifests, &node, self.external_ips)?;
         after.extend(goes_on(&before, &after, &findings));
         let plan = Plan {
             node,
@@ -108,8 +112,8 @@ impl Arguments {
 }
 
 /// What the maps would hold, and what is wrong.
-fn read(manifests: &Path, node: &str) -> anyhow::Result<(Vec<ServiceTable>, Vec<Finding>)> {
-    let mut state = ClusterState::new(node, 1);
+fn read(manifests: &Path, node: &str, external_ips: bool) -> anyhow::Result<(Vec<ServiceTable>, Vec<Finding>)> {
+    let mut state = ClusterState::new(node, 1).with_external_ips(external_ips);
     for change in manifests::read_once(manifests)?.0 {
         state.apply(change);
     }

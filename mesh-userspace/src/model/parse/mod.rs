@@ -8,7 +8,10 @@
 //! [`crate::source::manifests`]'s table of kinds.
 
 mod address;
+pub mod destination_rule;
 mod endpoint_slice;
+mod external;
+mod load_balancer;
 mod metadata;
 mod names;
 mod node;
@@ -21,6 +24,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use names::Names;
 
+pub use destination_rule::DestinationRuleManifest;
 pub use metadata::object_ref;
 pub use traffic_policy::{Spec as TrafficPolicySpec, TrafficPolicy, TrafficPolicyManifest};
 
@@ -69,5 +73,9 @@ impl Parser {
     /// Understands a `TrafficPolicy`.
     pub fn traffic_policy(&mut self, object: &TrafficPolicy) -> Result<Parsed<Policy>, Vec<Finding>> {
         traffic_policy::parse(&mut self.names, object)
+    }
+    /// Understands Istio's `DestinationRule`.
+    pub fn destination_rule(&mut self, object: &DestinationRuleManifest) -> Result<Parsed<Policy>, Vec<Finding>> {
+        destination_rule::parse(&mut self.names, object)
     }
 }

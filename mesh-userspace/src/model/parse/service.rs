@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::report::Report;
-use super::{Parsed, address, metadata};
+use super::{Parsed, address, external, metadata};
 use crate::model::{
     Drain, Finding, InternalTrafficPolicy, Kind, Service, ServiceKey, ServicePort, TrafficDistribution,
 };
@@ -25,15 +25,21 @@ pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<
     });
 
     let ignored = left_alone(object, spec);
-    let (cluster_ips, ports) = if ignored.is_some() {
-        (Vec::new(), Vec::new())
+    let (cluster_ips, ports, external) = if ignored.is_some() {
+        (Vec::new(), Vec::new(), external::Addresses::default())
     } else {
-        unsupported(&mut report, object, spec);
-        (cluster_ips(&mut report, spec), ports(names, &mut report, spec))
+        unsupported(&mut report, spec);
+        (
+            cluster_ips(&mut report, spec),
+            ports(names, &mut report, spec),
+            external::addresses(&mut report, object, spec),
+        )
     };
     let service = Service {
         key,
         cluster_ips,
+        load_balancer_ips: external.load_balancer,
+        external_ips: external.external,
         ports,
         internal_traffic_policy: internal_traffic_policy(&mut report, spec),
         traffic_distribution: traffic_distribution(&mut report, spec),
@@ -245,33 +251,23 @@ fn annotations(report: &mut Report, object: &core::Service) -> Drain {
 }
 
 /// What Kubernetes has and mesh does not serve: reported, never ignored in silence (SEMANTICS 33).
-fn unsupported(report: &mut Report, object: &core::Service, spec: &core::ServiceSpec) {
+fn unsupported(report: &mut Report, spec: &core::ServiceSpec) {
     match spec.type_.as_deref() {
         None | Some("" | "ClusterIP") => {}
-        Some(served @ ("NodePort" | "LoadBalancer")) => report.unsupported(
+        Some("NodePort") => report.unsupported(
             "spec.type",
-            format!("{served} is not served yet; its ClusterIP is"),
+            "NodePort is not served yet; its ClusterIP is",
             "reach it by its ClusterIP, or keep another proxy for its other addresses",
+        ),
+        Some("LoadBalancer") => report.unsupported(
+            "spec.type",
+            "its addresses are served to clients in the cluster; node ports and clients outside are not served yet",
+            "keep another proxy for clients outside the cluster",
         ),
         Some(other) => report.reject(
             "spec.type",
             format!("{other:?} is no type of Service"),
             "write ClusterIP, NodePort, LoadBalancer or ExternalName",
         ),
-    }
-    if spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
-        report.unsupported(
-            "spec.externalIPs",
-            "external addresses are off: who may write them may take any traffic (CVE-2020-8554)",
-            "reach it by its ClusterIP",
-        );
-    }
-    let ingress = object.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
-    if ingress.is_some_and(|ingress| ingress.iter().any(|point| point.ip.is_some())) {
-        report.unsupported(
-            "status.loadBalancer.ingress",
-            "load balancer addresses are not served on the node yet",
-            "expect connections to them to leave the node",
-        );
     }
 }

@@ -9,6 +9,11 @@ use thiserror::Error;
 /// How long a connection may take to come about before it is tried again.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How long the server may be silent before its connection counts as dead. Each watch hears from it once a minute, be it
+/// a bookmark; without this a connection that died without a word (a server's machine that is gone, a forgotten entry in
+/// a firewall) would be waited on for five minutes.
+const SILENCE: Duration = Duration::from_secs(90);
+
 /// Where the API server is found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Connection {
@@ -60,6 +65,9 @@ pub async fn connect(connection: &Connection) -> Result<(Client, String), Connec
         config.cluster_url = url.parse().map_err(|source| ConnectionError::Url { url: url.clone(), source })?;
     }
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    // Else the time that a connection was not used counts as silence.
+    config.reset_reader_on_write = true;
     let url = config.cluster_url.to_string();
     Client::try_from(config).map(|client| (client, url)).map_err(ConnectionError::Client)
 }

@@ -41,6 +41,8 @@ pub(super) async fn follow(watched: Watched, mut shared: Shared) {
                     }
                     Err(error) if streaming && is_without_streams(&error) => again = Some(Again::Paged),
                     Err(error) => {
+                        // It is said, but what another mesh's rules would add is not waited for.
+                        complete |= watched.foreign && status_code(&error) == Some(403);
                         troubled = true;
                         let report = Report { kind: watched.kind, trouble: Some(Cause::of(&error)) };
                         if shared.reports.send(report).await.is_err() {

@@ -25,6 +25,8 @@ pub(super) struct Watched {
     pub(super) kind: Kind,
     /// Whether the server may not know the kind (its definition is not installed): then there are none.
     pub(super) optional: bool,
+    /// Whether it is another mesh's kind, which the agent may not be allowed to read.
+    pub(super) foreign: bool,
     fields: Option<String>,
     labels: Option<&'static str>,
 }
@@ -40,13 +42,14 @@ pub(super) enum Received {
 
 /// Everything that is watched on behalf of `node`.
 pub(super) fn all(node: &str) -> Vec<Watched> {
-    let watched = |kind| Watched { kind, optional: false, fields: None, labels: None };
+    let watched = |kind| Watched { kind, optional: false, foreign: false, fields: None, labels: None };
     vec![
         watched(Kind::Service),
         // Headless Services' endpoints are their clients' business.
         Watched { labels: Some("!service.kubernetes.io/headless"), ..watched(Kind::EndpointSlice) },
         Watched { fields: Some(format!("metadata.name={node}")), ..watched(Kind::Node) },
         Watched { optional: true, ..watched(Kind::TrafficPolicy) },
+        Watched { optional: true, foreign: true, ..watched(Kind::DestinationRule) },
     ]
 }
 
@@ -71,6 +74,11 @@ impl Watched {
             Kind::Node => stream(Api::all(client), config, |object| Received::Node(Box::new(object))),
             Kind::TrafficPolicy => {
                 any(client, config, &GroupVersionKind::gvk("mesh.dev", "v1alpha1", "TrafficPolicy"), "trafficpolicies")
+            }
+            // Served by every Istio since 1.5; the versions do not differ.
+            Kind::DestinationRule => {
+                let gvk = GroupVersionKind::gvk("networking.istio.io", "v1beta1", "DestinationRule");
+                any(client, config, &gvk, "destinationrules")
             }
         }
     }

@@ -81,6 +81,7 @@ fn bad_services_name_the_field() {
             "spec: {clusterIP: 10.96.0.1, internalTrafficPolicy: local, PORT}",
             &["spec.internalTrafficPolicy: \"local\""],
         ),
+        ("spec: {clusterIP: 10.96.0.1, externalIPs: [127.0.0.1], PORT}", &["spec.externalIPs[0]: \"127.0.0.1\""]),
         ("spec: {clusterIP: 10.96.0.1, sessionAffinity: Cookie, PORT}", &["spec.sessionAffinity: \"Cookie\""]),
         (
             "spec: {clusterIP: 10.96.0.1, sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}, PORT}",
@@ -122,11 +123,33 @@ fn s07_session_affinity_has_kubernetes_default_and_bounds() {
 }
 
 #[test]
+fn s14_the_load_balancers_addresses_are_the_nodes_unless_they_are_a_proxys() {
+    for (status, ranges, ips, expected) in [
+        (
+            "[{ip: 192.0.2.1}, {ip: 192.0.2.2, ipMode: VIP}, {ip: 192.0.2.1}]",
+            "[]",
+            &["192.0.2.1", "192.0.2.2"][..],
+            None,
+        ),
+        ("[{ip: 192.0.2.1, ipMode: Proxy}, {hostname: lb.example.com}]", "[]", &[], None),
+        ("[{ip: 127.0.0.1}, {ip: 192.0.2.1}]", "[]", &["192.0.2.1"], Some("status.loadBalancer.ingress[0].ip")),
+        ("[{ip: 192.0.2.1}]", "[192.0.2.0/24]", &[], Some("spec.loadBalancerSourceRanges")),
+    ] {
+        let spec = format!("spec: {{clusterIP: 10.96.0.1, loadBalancerSourceRanges: {ranges}, ports: [{{port: 80}}]}}");
+        let text = service(&format!("{spec}\nstatus: {{loadBalancer: {{ingress: {status}}}}}"));
+        assert_findings(&text, expected.as_slice());
+        let items = items(&text);
+        let [Item::Understood(Object::Service(service), _)] = &items[..] else { panic!("{items:?}") };
+        let found: Vec<_> = service.load_balancer_ips.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ips, "{status}");
+    }
+}
+
+#[test]
 fn s33_what_is_not_served_is_reported_and_the_rest_served() {
     for (spec, expected) in [
-        ("externalIPs: [192.0.2.1]", &["spec.externalIPs: external addresses are off"][..]),
-        ("type: NodePort", &["spec.type: NodePort is not served yet; its ClusterIP is"]),
-        ("type: LoadBalancer", &["spec.type: LoadBalancer is not served yet; its ClusterIP is"]),
+        ("type: NodePort", &["spec.type: NodePort is not served yet; its ClusterIP is"][..]),
+        ("type: LoadBalancer", &["spec.type: its addresses are served to clients in the cluster"]),
         ("trafficDistribution: PreferMoon", &["spec.trafficDistribution: \"PreferMoon\""]),
         ("trafficDistribution: PreferClose", &[]),
     ] {
@@ -239,7 +262,9 @@ fn policies_refuse_what_they_do_not_know() {
         ("{TARGET, limits: {maxConnections: ten}}", &["spec.limits.maxConnections: "]),
         (
             "{TARGET, loadBalancer: {algorithm: Fastest}}",
-            &["spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin"],
+            &[
+                "spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin or LeastConnections or Maglev",
+            ],
         ),
         ("{TARGET}", &["spec: it asks for nothing"]),
         ("{TARGET, limits: {}}", &["spec.limits: it asks for nothing"]),

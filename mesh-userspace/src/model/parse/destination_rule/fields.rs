@@ -1,0 +1,213 @@
+//! Every field of a `DestinationRule`, and what becomes of it: the parser reports by this table, and `docs/policies.md` shows it.
+//!
+//! The fields are those of Istio's reference (`networking.istio.io/v1`, `v1beta1`, `v1alpha3`: the same in each).
+
+/// What becomes of a field.
+#[derive(Clone, Copy, Debug)]
+pub enum Fate {
+    /// It is an object, and its fields are in the table themselves.
+    Object,
+    /// It is honoured; how.
+    Honoured(&'static str),
+    /// It is not served; why, and what to do.
+    Unsupported(&'static str, &'static str),
+    /// It depends on what is written.
+    Values(&'static [(&'static str, Fate)]),
+}
+
+/// A field by its path below a part of the rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The path, with a dot between the levels.
+    pub path: &'static str,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+const fn object(path: &'static str) -> Field {
+    Field { path, fate: Fate::Object }
+}
+
+const fn honoured(path: &'static str, how: &'static str) -> Field {
+    Field { path, fate: Fate::Honoured(how) }
+}
+
+const fn unsupported(path: &'static str, why: &'static str, action: &'static str) -> Field {
+    Field { path, fate: Fate::Unsupported(why, action) }
+}
+
+const HTTP: &str = "mesh balances connections and does not read HTTP";
+const TLS: &str = "mesh is not on the path of the connection, so it cannot speak TLS for its ends";
+const EXPECT: &str = "remove it, or keep a proxy for this Service";
+
+/// Fields of `spec`.
+pub const RULE: &[Field] = &[
+    honoured("host", "the Services it names, see [hosts](#hosts)"),
+    object("trafficPolicy"),
+    unsupported(
+        "subsets",
+        "endpoint slices do not carry the labels that make a subset, and no route leads to one",
+        "make a Service of each version; the rest of the rule is in force",
+    ),
+    honoured("exportTo", "`*`, or left out; anything else puts the rule out of force, and says so"),
+    unsupported(
+        "workloadSelector",
+        "what a Service's clients meet does not depend on which of them asks",
+        "remove it; until then the rule is not in force",
+    ),
+];
+
+/// Fields of `spec.trafficPolicy`, besides those that a port may have, too.
+pub const DESTINATION: &[Field] = &[
+    honoured("portLevelSettings", "each port by itself; a port that is listed inherits nothing, as in Istio"),
+    unsupported("tunnel", "mesh does not change what a connection carries", EXPECT),
+    unsupported("proxyProtocol", "mesh does not change what a connection carries", EXPECT),
+    unsupported("retryBudget", HTTP, EXPECT),
+];
+
+/// Fields of `spec.trafficPolicy`, and of each element of its `portLevelSettings`.
+pub const TRAFFIC: &[Field] = &[
+    object("loadBalancer"),
+    Field { path: "loadBalancer.simple", fate: Fate::Values(SIMPLE) },
+    object("loadBalancer.consistentHash"),
+    unsupported(
+        "loadBalancer.consistentHash.useSourceIp",
+        "hashing by source address is not served yet; a backend is chosen at random",
+        "write sessionAffinity: ClientIP in the Service",
+    ),
+    unsupported("loadBalancer.consistentHash.httpHeaderName", HTTP, "write sessionAffinity: ClientIP in the Service"),
+    unsupported("loadBalancer.consistentHash.httpCookie", HTTP, "write sessionAffinity: ClientIP in the Service"),
+    unsupported(
+        "loadBalancer.consistentHash.httpQueryParameterName",
+        HTTP,
+        "write sessionAffinity: ClientIP in the Service",
+    ),
+    unsupported("loadBalancer.consistentHash.ringHash", "mesh hashes by Maglev's tables", "remove it"),
+    unsupported("loadBalancer.consistentHash.maglev", "the table's size is not the rule's to choose", "remove it"),
+    unsupported(
+        "loadBalancer.consistentHash.minimumRingSize",
+        "deprecated in Istio (its place is ringHash.minimumRingSize), and mesh hashes by Maglev's tables",
+        "remove it",
+    ),
+    unsupported(
+        "loadBalancer.localityLbSetting",
+        "localities are not weighted by a rule",
+        "write trafficDistribution: PreferSameZone in the Service",
+    ),
+    unsupported(
+        "loadBalancer.warmup",
+        "slow start is not served by a rule yet",
+        "expect new backends to get their full share",
+    ),
+    unsupported(
+        "loadBalancer.warmupDurationSecs",
+        "deprecated in Istio (its place is loadBalancer.warmup.duration), and slow start is not served by a rule yet",
+        "expect new backends to get their full share",
+    ),
+    object("connectionPool"),
+    object("connectionPool.tcp"),
+    honoured(
+        "connectionPool.tcp.maxConnections",
+        "exactly, on each node by itself and over all ports of the Service (Istio: in each client's proxy, by port); more are \
+         refused; 0 is no limit, as in Istio",
+    ),
+    unsupported(
+        "connectionPool.tcp.connectTimeout",
+        "the connection is the client's own, and so is its timeout",
+        "set it in the client",
+    ),
+    unsupported(
+        "connectionPool.tcp.tcpKeepalive",
+        "the connection is the client's own",
+        "set it in the client or by sysctl",
+    ),
+    unsupported(
+        "connectionPool.tcp.idleTimeout",
+        "connections are not ended for being idle yet",
+        "set it in the server",
+    ),
+    unsupported(
+        "connectionPool.tcp.maxConnectionDuration",
+        "connections are not ended for their age yet",
+        "set it in the server",
+    ),
+    object("connectionPool.http"),
+    unsupported("connectionPool.http.http1MaxPendingRequests", HTTP, "write connectionPool.tcp.maxConnections"),
+    unsupported("connectionPool.http.http2MaxRequests", HTTP, "write connectionPool.tcp.maxConnections"),
+    unsupported("connectionPool.http.maxRequestsPerConnection", HTTP, "set it in the client or the server"),
+    unsupported("connectionPool.http.maxRetries", HTTP, EXPECT),
+    unsupported("connectionPool.http.idleTimeout", HTTP, "set it in the client or the server"),
+    unsupported("connectionPool.http.h2UpgradePolicy", HTTP, EXPECT),
+    unsupported("connectionPool.http.useClientProtocol", HTTP, "remove it: the client's protocol is what arrives"),
+    unsupported("connectionPool.http.maxConcurrentStreams", HTTP, "set it in the client or the server"),
+    object("outlierDetection"),
+    unsupported("outlierDetection.consecutiveErrors", OUTLIER_OLD, OUTLIER_DO),
+    unsupported("outlierDetection.splitExternalLocalOriginErrors", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.consecutiveLocalOriginFailures", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.consecutiveGatewayErrors", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.consecutive5xxErrors", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.interval", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.baseEjectionTime", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.maxEjectionPercent", OUTLIER, OUTLIER_DO),
+    unsupported("outlierDetection.minHealthPercent", OUTLIER, OUTLIER_DO),
+    object("tls"),
+    Field { path: "tls.mode", fate: Fate::Values(TLS_MODES) },
+    unsupported("tls.clientCertificate", TLS, EXPECT),
+    unsupported("tls.privateKey", TLS, EXPECT),
+    unsupported("tls.caCertificates", TLS, EXPECT),
+    unsupported("tls.credentialName", TLS, EXPECT),
+    unsupported("tls.subjectAltNames", TLS, EXPECT),
+    unsupported("tls.sni", TLS, EXPECT),
+    unsupported("tls.insecureSkipVerify", TLS, EXPECT),
+    unsupported("tls.caCrl", TLS, EXPECT),
+];
+
+/// What is otherwise for one port.
+pub const PORT: &[Field] = &[
+    object("port"),
+    honoured("port.number", "a port of the Service"),
+    unsupported(
+        "connectionPool.tcp.maxConnections",
+        "one count holds for all ports of a Service",
+        "write it under spec.trafficPolicy, or make a Service of the port",
+    ),
+];
+
+const OUTLIER: &str = "backends are not ejected for failures yet";
+const OUTLIER_OLD: &str =
+    "deprecated in Istio (its place is consecutive5xxErrors), and backends are not ejected for failures yet";
+const OUTLIER_DO: &str = "expect readiness alone to take a backend out";
+
+const SIMPLE: &[(&str, Fate)] = &[
+    ("UNSPECIFIED", Fate::Honoured("mesh's own default, `Random`")),
+    ("RANDOM", Fate::Honoured("`Random`")),
+    ("ROUND_ROBIN", Fate::Honoured("`RoundRobin`, in turn on each node")),
+    ("LEAST_REQUEST", LEAST),
+    (
+        "LEAST_CONN",
+        Fate::Unsupported(
+            "deprecated in Istio (write LEAST_REQUEST), and the fewest connections are not looked for yet; a backend is chosen \
+             at random",
+            "write RANDOM or ROUND_ROBIN",
+        ),
+    ),
+    (
+        "PASSTHROUGH",
+        Fate::Unsupported(
+            "an address of a Service is no backend's, so there is nothing to pass through to; a backend is chosen at random",
+            "dial the pods themselves, by a headless Service",
+        ),
+    ),
+];
+
+const LEAST: Fate = Fate::Unsupported(
+    "the fewest connections are not looked for yet; a backend is chosen at random",
+    "write RANDOM or ROUND_ROBIN",
+);
+
+const TLS_MODES: &[(&str, Fate)] = &[
+    ("DISABLE", Fate::Honoured("connections are the client's own, untouched")),
+    ("SIMPLE", Fate::Unsupported(TLS, EXPECT)),
+    ("MUTUAL", Fate::Unsupported(TLS, EXPECT)),
+    ("ISTIO_MUTUAL", Fate::Unsupported(TLS, EXPECT)),
+];

@@ -1,0 +1,140 @@
+//! Istio's `DestinationRule`, as far as it can be kept without a proxy.
+//!
+//! [`fields`] says of each field what becomes of it, `walk` reports by that, `host` finds the Services. What is left is read
+//! here.
+
+pub mod fields;
+mod host;
+mod walk;
+
+use super::names::Names;
+use super::report::Report;
+use super::{Parsed, metadata};
+use crate::model::{Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
+use host::Host;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use mesh_common::select::Algorithm;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A `DestinationRule` as it is written. Its fields are looked at one by one, so that each can be reported.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationRuleManifest {
+    /// Standard object metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What is asked for.
+    #[serde(default)]
+    pub spec: Value,
+}
+
+pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Result<Parsed<Policy>, Vec<Finding>> {
+    let object_ref = metadata::named(names, Kind::DestinationRule, &object.metadata)?;
+    let (namespace, name) = (object_ref.namespace.clone(), object_ref.name.clone());
+    let mut report = Report::new(object_ref);
+    let spec = &object.spec;
+    walk::rule(&mut report, spec);
+    let traffic = &spec["trafficPolicy"];
+    let limits = Limits { max_connections: max_connections(&mut report, traffic), ..Limits::default() };
+    let algorithm = algorithm(traffic);
+    let ports = ports(&mut report, traffic);
+    let (mut targets, mut wildcard) = targets(&mut report, spec, &namespace);
+    let asks = limits != Limits::default() || algorithm.is_some() || !ports.is_empty();
+    if !(asks && is_for_all(&mut report, spec)) {
+        // It takes nothing from a policy that asks for something.
+        (targets, wildcard) = (Vec::new(), None);
+    }
+    report.finish(Policy {
+        kind: Kind::DestinationRule,
+        namespace,
+        name,
+        targets,
+        wildcard,
+        limits,
+        algorithm,
+        ports,
+        created: metadata::created(&object.metadata),
+        generation: object.metadata.generation,
+    })
+}
+
+fn targets(report: &mut Report, spec: &Value, namespace: &str) -> (Vec<ServiceKey>, Option<Wildcard>) {
+    let Some(host) = spec["host"].as_str().filter(|host| !host.is_empty()) else {
+        report.reject("spec.host", "it names no host", "write the name of a Service");
+        return (Vec::new(), None);
+    };
+    match host::resolve(host, namespace) {
+        Host::Service(service) => (vec![service], None),
+        Host::Wildcard(wildcard) => (Vec::new(), Some(wildcard)),
+        Host::Nothing(why, action) => {
+            report.unsupported("spec.host", format!("{host:?}: {why}"), action);
+            (Vec::new(), None)
+        }
+    }
+}
+
+/// Whether the rule is for every client: one that is for some of them only must not bind the others.
+fn is_for_all(report: &mut Report, spec: &Value) -> bool {
+    let exported: Vec<&str> = spec["exportTo"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let to_all = exported.is_empty() || exported.contains(&"*");
+    if !to_all {
+        report.unsupported(
+            "spec.exportTo",
+            "what a Service's clients meet does not depend on their namespace",
+            "write \"*\", or leave it out; until then the rule is not in force",
+        );
+    }
+    to_all && spec["workloadSelector"].is_null()
+}
+
+fn max_connections(report: &mut Report, traffic: &Value) -> Option<u64> {
+    let written = &traffic["connectionPool"]["tcp"]["maxConnections"];
+    let limit = written.as_u64().filter(|&limit| i32::try_from(limit).is_ok());
+    if limit.is_none() && !written.is_null() {
+        report.reject(
+            "spec.trafficPolicy.connectionPool.tcp.maxConnections",
+            format!("{written} is no number of connections"),
+            format!("write 0 to {}", i32::MAX),
+        );
+    }
+    limit.filter(|&limit| limit > 0)
+}
+
+/// The algorithm, where there is one to the name; `fields` says of which there is.
+fn algorithm(traffic: &Value) -> Option<Algorithm> {
+    match traffic["loadBalancer"]["simple"].as_str()? {
+        "RANDOM" => Some(Algorithm::Random),
+        "ROUND_ROBIN" => Some(Algorithm::RoundRobin),
+        _ => None,
+    }
+}
+
+fn ports(report: &mut Report, traffic: &Value) -> BTreeMap<u16, PortPolicy> {
+    let mut ports = BTreeMap::new();
+    for (i, settings) in traffic["portLevelSettings"].as_array().into_iter().flatten().enumerate() {
+        let written = &settings["port"]["number"];
+        let number = written.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|&number| number > 0);
+        let Some(number) = number else {
+            let field = format!("spec.trafficPolicy.portLevelSettings[{i}].port.number");
+            report.reject(field, format!("{written} is no port"), "write 1 to 65535");
+            continue;
+        };
+        // The first of a port, as in Istio.
+        ports.entry(number).or_insert(PortPolicy { algorithm: algorithm(settings) });
+    }
+    ports
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod page_tests;
+
+#[cfg(test)]
+#[path = "published_tests.rs"]
+mod published_tests;

@@ -1,0 +1,61 @@
+//! A Service's addresses besides its ClusterIPs.
+
+use super::address;
+use super::report::Report;
+use k8s_openapi::api::core::v1 as core;
+use std::net::IpAddr;
+
+/// Addresses that are not of the service range.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    /// Of the load balancer, for the node to serve itself.
+    pub(super) load_balancer: Vec<IpAddr>,
+    /// `spec.externalIPs`.
+    pub(super) external: Vec<IpAddr>,
+}
+
+/// Both kinds, each address once.
+pub(super) fn addresses(report: &mut Report, object: &core::Service, spec: &core::ServiceSpec) -> Addresses {
+    let mut found = Addresses::default();
+    for (i, text) in spec.external_ips.iter().flatten().enumerate() {
+        match address::service(text) {
+            Ok(ip) => add(&mut found.external, ip),
+            Err(why) => report.reject(
+                format!("spec.externalIPs[{i}]"),
+                format!("{text:?} {}", why.0),
+                "write an IPv4 or IPv6 address, or remove it",
+            ),
+        }
+    }
+    let ingress = object.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    for (i, point) in ingress.into_iter().flatten().enumerate() {
+        // With ipMode Proxy the load balancer itself must see the connection (KEP-1860).
+        let Some(text) = point.ip.as_deref().filter(|_| point.ip_mode.as_deref().unwrap_or("VIP") == "VIP") else {
+            continue;
+        };
+        match address::service(text) {
+            Ok(ip) => add(&mut found.load_balancer, ip),
+            // The status is the load balancer's, not the owner's: the rest of the Service goes on.
+            Err(why) => report.unsupported(
+                format!("status.loadBalancer.ingress[{i}].ip"),
+                format!("{text:?} {}", why.0),
+                "see what the load balancer's controller wrote there",
+            ),
+        }
+    }
+    if !found.load_balancer.is_empty() && spec.load_balancer_source_ranges.iter().flatten().next().is_some() {
+        report.unsupported(
+            "spec.loadBalancerSourceRanges",
+            "who may reach the load balancer's addresses is not decided on the node yet: it does not serve them",
+            "expect connections to them to leave the node, for the load balancer to decide",
+        );
+        found.load_balancer.clear();
+    }
+    found
+}
+
+fn add(addresses: &mut Vec<IpAddr>, ip: IpAddr) {
+    if !addresses.contains(&ip) {
+        addresses.push(ip);
+    }
+}
