@@ -15,9 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 const PROXIED: u16 = NODES_OWN[0];
 const EXTERNAL: u16 = NODES_OWN[1];
 
-const BALANCERS: &str = "load balancers' addresses are not served on the node: connections to them leave it, and status names the Service; \
-     its ClusterIP is served";
-
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
@@ -29,8 +26,7 @@ pub fn cases() -> Vec<Case> {
                 let to = at(bed, "outside-local", 1, 80)?;
                 Ok(format!("{}; {}", from(bed, "client-1", to, "near-1")?, from(bed, "client-3", to, "near-1")?))
             },
-        )
-        .not_yet(BALANCERS),
+        ),
         Case::new(
             14,
             "a load balancer's address is served on the node",
@@ -40,8 +36,7 @@ pub fn cases() -> Vec<Case> {
                 let to = at(bed, "balanced", 2, 80)?;
                 Ok(format!("{}; {}", from(bed, "client-1", to, "near-1")?, from(bed, "host-1", to, "near-1")?))
             },
-        )
-        .not_yet(BALANCERS),
+        ),
         Case::new(
             14,
             "with `ipMode: Proxy` the address is left alone: the balancer itself answers",
@@ -69,7 +64,7 @@ pub fn cases() -> Vec<Case> {
                 Ok(format!("{allowed}; {other}; {}", tcp(bed, "client-2", "fenced", "near-1")?))
             },
         )
-        .not_yet(BALANCERS),
+        .better("a client outside the ranges learns it at once instead of waiting for its own timeout"),
         Case::new(
             16,
             "an external IP does not take over an address that is somebody's",
