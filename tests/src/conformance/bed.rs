@@ -1,11 +1,12 @@
 //! The cluster on which cases run: its pods, its Services, and clients in any pod.
 
 use super::pods::{self, PLACES};
-use super::proxy::{Proxies, Proxy};
+use super::proxy::{HEALTH, Proxies, Proxy};
 use crate::client::Client;
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Cluster, Options, machine};
 use crate::manifest::Slice;
-use anyhow::{Context, Result};
+use crate::wait::wait_for;
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -70,6 +71,15 @@ impl Bed {
     /// Takes the proxy away that serves, if one does, and lets this one serve in its place.
     pub fn serve_with(&self, proxy: Proxy) -> Result<()> {
         self.proxies.switch(&self.cluster, proxy)?;
+        // One that starts among changes may not know its node's zone yet.
+        for (pod, node) in [("host-1", 1), ("host-2", 2)] {
+            let client = self.client(pod)?;
+            wait_for(&format!("{proxy:?} on node-{node} to be well"), || {
+                let status = client.get((machine(node)[0], HEALTH), "/healthz")?;
+                ensure!(status == 200, "{status}");
+                Ok(())
+            })?;
+        }
         self.cluster.wait_rollout("kube-system", "deployment/coredns")
     }
 

@@ -21,6 +21,9 @@ pub enum Proxy {
     Mesh,
 }
 
+/// The port of its node at which it says how it is.
+pub const HEALTH: u16 = 10256;
+
 /// The proxy that serves, a process on each node.
 #[derive(Debug, Default)]
 pub struct Proxies(Mutex<Serving>);
@@ -56,7 +59,7 @@ impl Proxies {
     /// Kills it on every node with SIGKILL. What it wrote into the kernel stays.
     pub fn kill(&self, cluster: &Cluster) -> Result<()> {
         for node in cluster.nodes() {
-            node.enter(&["sh", "-c", &format!("kill -9 $(cat {})", PID)])?;
+            node.enter(&["sh", "-c", &format!("kill -9 $(cat {PID})")])?;
         }
         // What entered the node for it ends with it.
         self.serving().processes.drain(..).try_for_each(|mut process| process.wait().map(drop))
@@ -88,7 +91,7 @@ impl Proxy {
                 cluster.kubectl().kubeconfig().into(),
                 "--node-name".into(),
                 node.name().into(),
-                "--health-address=0.0.0.0:10256".into(),
+                format!("--health-address=0.0.0.0:{HEALTH}").into(),
             ],
         };
         let mut command = node.command("sh")?;

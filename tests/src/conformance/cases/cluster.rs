@@ -2,18 +2,15 @@
 
 use super::endpoints::{of, tcp};
 use crate::cluster::machine;
-use crate::conformance::look;
 use crate::conformance::pods::{PORT, echo};
 use crate::conformance::{Bed, Case};
+use crate::conformance::{look, proxy};
 use crate::echo::Transport;
 use crate::manifest::{service, slice};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-
-/// What a cloud's load balancers and people ask a node's proxy.
-const HEALTH: u16 = 10256;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -37,7 +34,7 @@ pub fn cases() -> Vec<Case> {
             |bed| {
                 let client = bed.client("client-1")?;
                 let ask = |node, path| -> Result<String> {
-                    let to = (machine(node)[0], HEALTH);
+                    let to = (machine(node)[0], proxy::HEALTH);
                     look::settle("200", || {
                         Ok(client.get(to, path).map_or_else(|error| look::told(Err(error)), |status| status.to_string()))
                     })
@@ -82,7 +79,7 @@ pub fn cases() -> Vec<Case> {
             2,
             "a rolling update under load, with readiness and a preStop pause, fails no request",
             "`client-1` and `client-3` connect and ask without pause while a Deployment of 3 is replaced",
-            |bed| deployment(bed),
+            deployment,
             rolled,
         )
         .alone(),

@@ -8,6 +8,7 @@ use crate::manifest::{Slice, service, slice};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(

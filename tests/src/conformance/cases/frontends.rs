@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(

@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 pub fn cases() -> Vec<Case> {
     vec![
         Case::new(
