@@ -1,12 +1,13 @@
 //! Picking a backend of a service and taking a slot on it.
 
 use crate::maps::{BACKENDS, SLOTS};
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_loop};
+use crate::pick::{self, Client};
+use aya_ebpf::helpers::generated::bpf_loop;
 use core::ffi::c_void;
 use mesh_common::admission::{self, Full};
 use mesh_common::reason::Reason;
-use mesh_common::select::{self, Draw};
-use mesh_common::tables::{Backend, BackendId, Rule, Service, SlotRange};
+use mesh_common::select;
+use mesh_common::tables::{Backend, BackendId, Service, SlotRange};
 
 /// A backend that was chosen, and why.
 pub struct Choice {
@@ -19,21 +20,13 @@ pub struct Choice {
     pub random: u32,
 }
 
-/// 32 random bits.
-#[inline(always)]
-fn random() -> u32 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_get_prandom_u32() }
-}
-
 /// The position that the client keeps to, else the one that the service's rule picks, whatever its load.
 #[inline(always)]
-fn first(service: &Service, range: SlotRange, random: u32, kept: Option<u32>) -> (u32, Reason) {
-    if let Some(position) = kept {
-        return (position, Reason::Affinity);
+fn first(service: &Service, range: SlotRange, random: u32, client: Client, kept: Option<u32>) -> (u32, Reason) {
+    match kept {
+        Some(position) => (position, Reason::Affinity),
+        None => (pick::position(service, range, random, client), Reason::Selected),
     }
-    let algorithm = Rule::algorithm_of(service.rule.load());
-    (select::pick(algorithm, &Draw { random, cursor: &service.cursor, len: range.len }), Reason::Selected)
 }
 
 /// The backend in a slot.
@@ -46,8 +39,14 @@ pub fn in_slot(slot: u32) -> Option<(BackendId, &'static Backend)> {
 /// Picks a backend below `limit` connections and takes a slot on it. `kept` is the position that the client keeps to, if
 /// it keeps to one.
 #[inline(always)]
-pub fn take(service: &Service, range: SlotRange, limit: u64, kept: Option<u32>) -> Result<Choice, Reason> {
-    let choice = look(service, range, kept)?;
+pub fn take(
+    service: &Service,
+    range: SlotRange,
+    limit: u64,
+    client: Client,
+    kept: Option<u32>,
+) -> Result<Choice, Reason> {
+    let choice = look(service, range, client, kept)?;
     match admission::take(&choice.backend.active, limit) {
         Ok(()) => Ok(choice),
         Err(full) => {
@@ -65,9 +64,9 @@ pub fn take(service: &Service, range: SlotRange, limit: u64, kept: Option<u32>) 
 
 /// Picks a backend and takes nothing.
 #[inline(always)]
-pub fn look(service: &Service, range: SlotRange, kept: Option<u32>) -> Result<Choice, Reason> {
-    let random = random();
-    let (first, reason) = first(service, range, random, kept);
+pub fn look(service: &Service, range: SlotRange, client: Client, kept: Option<u32>) -> Result<Choice, Reason> {
+    let random = pick::random();
+    let (first, reason) = first(service, range, random, client, kept);
     let slot = range.base.wrapping_add(first);
     let Some((id, backend)) = in_slot(slot) else { return Err(Reason::Inconsistent) };
     Ok(Choice { id, backend, reason, slot, random })

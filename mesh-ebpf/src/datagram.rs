@@ -9,6 +9,7 @@ use crate::event::{self, Occasion};
 use crate::flow;
 use crate::frontend::{self, Destination};
 use crate::maps::{BACKENDS, FLOWS, REPLIES, SERVICES};
+use crate::pick::Client;
 use crate::verdict::Verdict;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
@@ -36,7 +37,7 @@ pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
         event::count(id, Reason::FlowKept);
         return Verdict::Forward(address, port);
     }
-    match begin(socket, &key) {
+    match begin(socket, &key, frontend.port) {
         Ok(choice) => {
             let address = choice.backend.address;
             let port = BackendTag::port_of(choice.backend.tag.load());
@@ -74,19 +75,20 @@ fn going_on(key: &FlowKey) -> Option<(Address, Port)> {
 
 /// Chooses a backend and remembers it.
 #[inline(always)]
-fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey) -> Result<Choice, Reason> {
+fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey, port: Port) -> Result<Choice, Reason> {
     let Some(service) = SERVICES.get(key.service.0) else { return Err(Reason::Inconsistent) };
     let range = SlotRange::unpack(service.slots.load());
     if range.len == 0 {
         return Err(Reason::NoBackend);
     }
-    let client = affinity::client(service, key.service, || socket.netns());
+    let dialling = Client { netns: socket.netns(), port };
+    let client = affinity::client(service, key.service, || dialling.netns);
     let kept = client.as_ref().and_then(|client| client.kept(range));
-    let mut choice = choice::look(service, range, kept)?;
+    let mut choice = choice::look(service, range, dialling, kept)?;
     if let (Some(client), None) = (&client, kept)
         && let Some(position) = client.remember(&choice, range)
     {
-        choice = choice::look(service, range, Some(position))?;
+        choice = choice::look(service, range, dialling, Some(position))?;
     }
     let Choice { id, backend, .. } = choice;
     let port = BackendTag::port_of(backend.tag.load());

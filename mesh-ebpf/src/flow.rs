@@ -7,6 +7,7 @@ use crate::context::{SockAddr, Socket};
 use crate::event::{self, Occasion};
 use crate::frontend::{self, Destination};
 use crate::maps::SERVICES;
+use crate::pick::Client;
 use crate::verdict::Verdict;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use mesh_common::address::Protocol;
@@ -66,12 +67,13 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
     let account = account_of(service, occasion.service, account_id)?;
     take_account(account, account_id, occasion.cookie)?;
     let limit = account.max_connections_per_backend.load();
-    let client = affinity::client(service, occasion.service, || socket.netns());
+    let dialling = Client { netns: socket.netns(), port: occasion.frontend.port };
+    let client = affinity::client(service, occasion.service, || dialling.netns);
     let kept = client.as_ref().and_then(|client| client.kept(range));
-    let choice = match choice::take(service, range, limit, kept) {
+    let choice = match choice::take(service, range, limit, dialling, kept) {
         // A socket that holds a slot of this Service may be what fills its backend.
         Err(Reason::BackendLimit) if connection::release_own(occasion.cookie, account_id) => {
-            choice::take(service, range, limit, kept)
+            choice::take(service, range, limit, dialling, kept)
         }
         choice => choice,
     };
@@ -93,7 +95,7 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
         account: account_id,
         service: occasion.service,
         backend: choice.id,
-        netns: socket.netns(),
+        netns: dialling.netns,
         // SAFETY: a helper without arguments.
         opened_at: unsafe { bpf_ktime_get_coarse_ns() },
         flags: 0,

@@ -6,6 +6,7 @@
 //! | `context` | typed, volatile views of the kernel's contexts |
 //! | `flow` | where a connection or a datagram goes: the decision without a context type |
 //! | `frontend` | what a destination address is |
+//! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
 //! | `affinity` | the backend that a client keeps to |
 //! | `connection` | holding and giving back a socket's slot |
@@ -25,6 +26,7 @@ mod event;
 mod flow;
 mod frontend;
 mod maps;
+mod pick;
 mod programs;
 mod verdict;
 

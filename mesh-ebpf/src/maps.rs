@@ -8,7 +8,7 @@ use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
     Affinity, AffinityKey, Backend, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey, Service,
-    ServiceId, Settings, sizes,
+    ServiceId, Settings, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -29,6 +29,10 @@ pub static FILTER: Array<u64, { FILTER_WORDS as usize }, MMAPABLE> = Array::new(
 /// Service ports by id. Words written by: agent; counters by: programs.
 #[btf_map]
 pub static SERVICES: Array<Service, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
+
+/// What Services ask for beyond that, by account. Written by: agent.
+#[btf_map]
+pub static TRAFFIC: Array<Traffic, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
 
 /// Backend ids; a range for each service. Written by: agent.
 #[btf_map]

@@ -2,10 +2,10 @@
 
 use super::Draw;
 
-/// Multiply-shift of 32 random bits (Lemire 2019): no division; a slot's share is off by less than `len / 2^32`.
+/// Multiply-shift of 32 random bits.
 #[inline(always)]
 pub fn pick(draw: &Draw<'_>) -> u32 {
-    ((u64::from(draw.random) * u64::from(draw.len)) >> 32) as u32
+    super::scale(draw.random, draw.len)
 }
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ mod tests {
             let mut counts = vec![0u32; len as usize];
             let draws = 1 << 16;
             for i in 0..draws {
-                counts[pick(&Draw { random: i << 16, cursor: &cursor, len }) as usize] += 1;
+                counts[pick(&Draw { random: i << 16, cursor: &cursor, len, client: 0, port: 0 }) as usize] += 1;
             }
             let share = draws / len;
             assert!(counts.iter().all(|&c| c.abs_diff(share) <= 1), "{counts:?}");

@@ -21,7 +21,7 @@ pub enum BackendState {
     Gone = 2,
 }
 
-/// Value of `BACKENDS`: half a cache line (32 bytes).
+/// Value of `BACKENDS`: one cache line (64 bytes).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Backend {
@@ -31,9 +31,15 @@ pub struct Backend {
     pub tag: Atomic64,
     /// Connections open now. Written by: programs; agent's audit.
     pub active: Atomic64,
+    /// Its weight against the Service's other backends, below 2^32; 0 counts as 1. Written by: agent.
+    pub weight: Atomic64,
+    /// When it began to serve, nanoseconds of the monotonic clock: the start of its slow start. Written by: agent.
+    pub since: Atomic64,
+    /// Zero.
+    pub _reserved: [Atomic64; 2],
 }
 
-const _: () = assert!(size_of::<Backend>() == 32);
+const _: () = assert!(size_of::<Backend>() == 64);
 
 /// What a backend is besides its address, packed into one word so that it changes in one store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -6,6 +6,7 @@
 //! | `ADDRESSES` | hash | `Address` -> [`ServiceId`] | agent | the object is refused |
 //! | `FILTER` | array | word index -> bits | agent | cannot be |
 //! | `SERVICES` | array | [`ServiceId`] -> [`Service`] | agent (words), programs (counters) | the object is refused |
+//! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent | cannot be |
 //! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
 //! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter) | the object is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
@@ -29,6 +30,7 @@ mod flow;
 mod frontend;
 mod service;
 mod settings;
+mod traffic;
 
 pub use affinity::{Affinity, AffinityKey, Pin};
 pub use backend::{Backend, BackendId, BackendState, BackendTag};
@@ -39,6 +41,7 @@ pub use flow::{Flow, FlowKey, ReplyKey};
 pub use frontend::FrontendKey;
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
+pub use traffic::{SlowStart, Traffic, TrafficRule};
 
 /// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
 pub const ABI_VERSION: u32 = 2;

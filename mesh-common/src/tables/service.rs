@@ -1,7 +1,7 @@
 //! A Service port of one family: where its slots lie, by what rule one is picked, and what is open.
 
 use crate::atomic::Atomic64;
-use crate::select::Algorithm;
+use crate::select::{Algorithm, HashBy};
 
 /// Index into `SERVICES`. 0 is never given out, so that a zeroed word is no Service.
 #[repr(transparent)]
@@ -64,23 +64,55 @@ impl SlotRange {
 }
 
 /// By what rule a slot is picked and who counts it, packed into one word so that it changes in one store.
+///
+/// Bits 0 to 7 are the algorithm, 8 to 15 what it hashes, 16 the flag of [`Rule::traffic`], 32 to 63 the account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rule {
     /// The entry that counts for the whole Service.
     pub account: ServiceId,
     /// The load-balancing algorithm.
     pub algorithm: Algorithm,
+    /// What Maglev hashes.
+    pub hash: HashBy,
+    /// Whether the account's entry of `TRAFFIC` says anything: it is not touched otherwise.
+    pub traffic: bool,
 }
 
+/// The bit of [`Rule::traffic`].
+const TRAFFIC: u64 = 1 << 16;
+
 impl Rule {
+    /// The rule of an account that asks for nothing.
+    pub const fn plain(account: ServiceId, algorithm: Algorithm) -> Self {
+        Self { account, algorithm, hash: HashBy::Client, traffic: false }
+    }
+
     /// The word for [`Service::rule`].
     pub const fn pack(self) -> u64 {
-        (self.account.0 as u64) << 32 | self.algorithm as u64
+        let traffic = if self.traffic { TRAFFIC } else { 0 };
+        (self.account.0 as u64) << 32 | traffic | (self.hash as u64) << 8 | self.algorithm as u64
     }
 
     /// From the word in [`Service::rule`]; an unknown algorithm reads as random.
     pub fn unpack(word: u64) -> Self {
-        Self { account: Self::account_of(word), algorithm: Algorithm::from_number(Self::algorithm_of(word)) }
+        Self {
+            account: Self::account_of(word),
+            algorithm: Algorithm::from_number(Self::algorithm_of(word)),
+            hash: HashBy::from_number((word >> 8) as u8),
+            traffic: Self::has_traffic(word),
+        }
+    }
+
+    /// Whether the port that is dialled is hashed, too, in a packed word.
+    #[inline(always)]
+    pub const fn hashes_port(word: u64) -> bool {
+        (word >> 8) as u8 == HashBy::ClientAndPort as u8
+    }
+
+    /// [`Rule::traffic`] in a packed word, alone.
+    #[inline(always)]
+    pub const fn has_traffic(word: u64) -> bool {
+        word & TRAFFIC != 0
     }
 
     /// The account in a packed word, alone.
@@ -107,8 +139,11 @@ mod tests {
             let range = SlotRange { base, len };
             prop_assert_eq!(SlotRange::unpack(range.pack()), range);
             for algorithm in Algorithm::ALL {
-                let rule = Rule { account: ServiceId(account), algorithm };
-                prop_assert_eq!(Rule::unpack(rule.pack()), rule);
+                for (hash, traffic) in HashBy::ALL.into_iter().zip([true, false]) {
+                    let rule = Rule { account: ServiceId(account), algorithm, hash, traffic };
+                    prop_assert_eq!(Rule::unpack(rule.pack()), rule);
+                    prop_assert_eq!(Rule::hashes_port(rule.pack()), hash == HashBy::ClientAndPort);
+                }
             }
         }
     }

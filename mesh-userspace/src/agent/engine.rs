@@ -284,6 +284,7 @@ pub fn descriptors(loaded: &Loaded) -> Result<KernelFds, datapath::Error> {
         addresses: loaded.map("ADDRESSES")?,
         filter: loaded.map("FILTER")?,
         services: loaded.map("SERVICES")?,
+        traffic: loaded.map("TRAFFIC")?,
         slots: loaded.map("SLOTS")?,
         backends: loaded.map("BACKENDS")?,
         connections: loaded.map("CONNECTIONS")?,

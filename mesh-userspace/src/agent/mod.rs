@@ -16,7 +16,7 @@ pub mod engine;
 mod owner;
 mod ring;
 
-pub use clock::timestamp;
+pub use clock::{monotonic, timestamp};
 
 use crate::api::{probes, query, server};
 use crate::config::{AgentConfig, Source};

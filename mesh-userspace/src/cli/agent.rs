@@ -63,8 +63,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = sizes::SERVICES, value_parser = entries(), help_heading = "Sizes")]
     max_services: u32,
 
-    /// Most slots of all Services together: one for each eligible backend of a port; changes build beside what they
-    /// replace, so leave room for twice as many.
+    /// Most slots of all Services together: one for each eligible backend of a port, more by weight, 251 and more for
+    /// Maglev; changes build beside what they replace, so leave room for twice as many.
     #[arg(long, value_name = "N", default_value_t = sizes::SLOTS, value_parser = entries(), help_heading = "Sizes")]
     max_slots: u32,
 

@@ -135,6 +135,7 @@ const COLUMNS: &[Column] = &[
     Column::new("ACTIVE"),
     Column::new("WHY"),
     Column::new("POD"),
+    Column::wide("WEIGHT"),
     Column::wide("NODE"),
     Column::wide("ZONE"),
 ];
@@ -148,6 +149,7 @@ fn cells(candidate: &Candidate) -> Vec<Cell> {
         candidate.active.into(),
         (&candidate.why).into(),
         (&candidate.pod).into(),
+        if candidate.weight == 0 { String::new() } else { candidate.weight.to_string() }.into(),
         (&candidate.node).into(),
         (&candidate.zone).into(),
     ]
@@ -204,7 +206,7 @@ fn explain(explanation: &Explanation, wide: bool) -> String {
 
 /// The rule in words: algorithm, then what narrows the choice, then the limits and who set them.
 fn rule(rule: &Rule) -> String {
-    let mut text = rule.algorithm.clone();
+    let mut text = words::algorithm(&rule.algorithm, rule.hash.as_deref());
     if let Some(scope) = Scope::ALL.into_iter().find(|scope| scope.name() == rule.scope) {
         let _ = write!(text, " among {}", scope.sentence());
     }

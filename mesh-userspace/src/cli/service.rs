@@ -125,7 +125,7 @@ impl Listed for Service {
             Cell::toned(self.state.name(), tone(self.state)),
             self.opened.into(),
             words::limit(self.max_connections_per_backend).into(),
-            (&self.algorithm).into(),
+            words::algorithm(&self.algorithm, self.hash.as_deref()).into(),
             affinity(self).into(),
             self.policy.as_deref().unwrap_or_default().into(),
             (&self.message).into(),

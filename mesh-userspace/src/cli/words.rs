@@ -27,6 +27,11 @@ pub fn limit(limit: Option<u64>) -> String {
     limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string())
 }
 
+/// An algorithm, with what it hashes.
+pub fn algorithm(name: &str, hash: Option<&str>) -> String {
+    hash.map_or_else(|| name.to_owned(), |hash| format!("{name} by {hash}"))
+}
+
 /// Items with commas, as kubectl lists them.
 pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")

@@ -11,7 +11,7 @@ pub use status::{ACCEPTED, Status};
 use crate::model::parse::TrafficPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as api;
 use kube::CustomResourceExt as _;
-use mesh_common::select::Algorithm;
+use mesh_common::select::{Algorithm, HashBy};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The first lines of the generated file.
@@ -41,6 +41,11 @@ pub fn yaml() -> Result<String, serde_saphyr::ser::Error> {
 /// The names of the algorithms.
 pub(crate) fn algorithms(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Algorithm::ALL.map(Algorithm::name) })
+}
+
+/// The names of what Maglev may hash.
+pub(crate) fn hashes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": HashBy::ALL.map(HashBy::name) })
 }
 
 /// What a structural schema does not have, and what it calls otherwise.

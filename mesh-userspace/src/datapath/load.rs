@@ -17,7 +17,7 @@ pub struct Sizes {
     pub frontends: u32,
     /// `ADDRESSES`.
     pub addresses: u32,
-    /// `SERVICES`, and sixteen times as many counters.
+    /// `SERVICES` and `TRAFFIC`, and sixteen times as many counters.
     pub services: u32,
     /// `SLOTS`.
     pub slots: u32,
@@ -52,7 +52,7 @@ impl Sizes {
         Some(match map {
             "FRONTENDS" => self.frontends,
             "ADDRESSES" => self.addresses,
-            "SERVICES" => self.services,
+            "SERVICES" | "TRAFFIC" => self.services,
             "REASON_COUNTS" => self.services.saturating_mul(Reason::COLUMNS),
             "SLOTS" => self.slots,
             "BACKENDS" => self.backends,

@@ -197,6 +197,7 @@ mod tests {
                 algorithm: "Random".into(),
                 affinity_timeout_seconds: None,
                 backends: backends.iter().map(|backend| backend.parse().unwrap()).collect(),
+                slots: backends.len(),
             }],
             kept: vec![],
             max_connections: limit,

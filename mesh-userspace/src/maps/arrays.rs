@@ -6,7 +6,7 @@
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Backend, BackendId, FILTER_WORDS, Service, ServiceId, Settings};
+use mesh_common::tables::{Backend, BackendId, FILTER_WORDS, Service, ServiceId, Settings, Traffic};
 use std::mem::{align_of, offset_of};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,6 +39,11 @@ pub struct BackendCell {
     pub tag: Atomic64,
     /// [`Backend::active`].
     pub active: Atomic64,
+    /// [`Backend::weight`].
+    pub weight: Atomic64,
+    /// [`Backend::since`].
+    pub since: Atomic64,
+    _reserved: [Atomic64; 2],
 }
 
 const _: () = assert!(size_of::<SlotCell>() == 8);
@@ -46,11 +51,20 @@ const _: () = assert!(size_of::<BackendCell>() == size_of::<Backend>() && align_
 const _: () = assert!(offset_of!(BackendCell, address) == offset_of!(Backend, address));
 const _: () = assert!(offset_of!(BackendCell, tag) == offset_of!(Backend, tag));
 const _: () = assert!(offset_of!(BackendCell, active) == offset_of!(Backend, active));
+const _: () = assert!(offset_of!(BackendCell, weight) == offset_of!(Backend, weight));
+const _: () = assert!(offset_of!(BackendCell, since) == offset_of!(Backend, since));
 
 impl BackendCell {
     /// An entry that is free.
     pub const fn free() -> Self {
-        Self { address: [Atomic64::new(0), Atomic64::new(0)], tag: Atomic64::new(0), active: Atomic64::new(0) }
+        Self {
+            address: [const { Atomic64::new(0) }; 2],
+            tag: Atomic64::new(0),
+            active: Atomic64::new(0),
+            weight: Atomic64::new(0),
+            since: Atomic64::new(0),
+            _reserved: [const { Atomic64::new(0) }; 2],
+        }
     }
 
     /// The endpoint's address.
@@ -77,6 +91,8 @@ impl BackendCell {
 pub struct Arrays<'a> {
     /// `SERVICES`.
     pub services: &'a [Service],
+    /// `TRAFFIC`.
+    pub traffic: &'a [Traffic],
     /// `SLOTS`.
     pub slots: &'a [SlotCell],
     /// `BACKENDS`.
@@ -93,6 +109,11 @@ impl<'a> Arrays<'a> {
     /// An entry of `SERVICES`; `None` for 0, which is none, and beyond the end.
     pub fn service(&self, id: ServiceId) -> Option<&'a Service> {
         self.services.get(id.0 as usize).filter(|_| id.0 != 0)
+    }
+
+    /// An account's entry of `TRAFFIC`; `None` for 0, which is none, and beyond the end.
+    pub fn traffic(&self, account: ServiceId) -> Option<&'a Traffic> {
+        self.traffic.get(account.0 as usize).filter(|_| account.0 != 0)
     }
 
     /// An entry of `BACKENDS`; `None` for 0, which is none, and beyond the end.

@@ -6,10 +6,10 @@ use crate::bpf::{self, NewMap};
 use crate::plan::{BackendKey, MapOp, Sizes, Table};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
-use mesh_common::select::Algorithm;
+use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
     BackendId, BackendState, BackendTag, CONFIRMED, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange,
-    UNLIMITED,
+    SlowStart, TrafficRule, UNLIMITED,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -96,12 +96,16 @@ fn hashes(maps: &mut impl Maps) {
 
 fn words(maps: &mut impl Maps) {
     let (id, account) = (ServiceId(3), ServiceId(2));
+    let rule = Rule { account, algorithm: Algorithm::Maglev, hash: HashBy::ClientAndPort, traffic: true };
+    let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
+    let traffic = TrafficRule { slow_start: Some(slow_start) };
     maps.write(&MapOp::OpenAccount { id: account, service: None, max_connections: 7, max_connections_per_backend: 2 })
         .unwrap();
-    maps.write(&MapOp::OpenPort { id, account, algorithm: Algorithm::RoundRobin, affinity_timeout: 7, dialled: None })
-        .unwrap();
+    maps.write(&MapOp::OpenPort { id, rule, affinity_timeout: 7, dialled: None }).unwrap();
     let key = BackendKey { address: address(9), port: Port::from_host(8080), protocol: Protocol::Udp };
-    maps.write(&MapOp::CreateBackend { id: BackendId(5), key, account }).unwrap();
+    maps.write(&MapOp::CreateBackend { id: BackendId(5), key, account, weight: 1 }).unwrap();
+    maps.write(&MapOp::SetWeight { id: BackendId(5), key, account, weight: 3 }).unwrap();
+    maps.write(&MapOp::SetTraffic { account, traffic }).unwrap();
     maps.write(&MapOp::WriteSlots { base: 61, backends: vec![BackendId(5), BackendId(6), BackendId(5)] }).unwrap();
     let range = SlotRange { base: 61, len: 3 };
     maps.write(&MapOp::Publish { id, range, backends: Vec::new() }).unwrap();
@@ -110,7 +114,8 @@ fn words(maps: &mut impl Maps) {
     let arrays = maps.arrays();
     let entry = arrays.service(id).unwrap();
     assert_eq!(SlotRange::unpack(entry.slots.load()), range);
-    assert_eq!(Rule::unpack(entry.rule.load()), Rule { account, algorithm: Algorithm::RoundRobin });
+    assert_eq!(Rule::unpack(entry.rule.load()), rule);
+    assert_eq!(arrays.traffic(account).unwrap().load(), traffic);
     assert_eq!(entry.max_connections.load(), UNLIMITED);
     let counts = arrays.service(account).unwrap();
     assert_eq!((counts.max_connections.load(), counts.max_connections_per_backend.load()), (7, 2));
@@ -178,6 +183,7 @@ fn what_another_agent_maps_is_the_same_memory() {
         addresses: again(&fds.addresses),
         filter: again(&fds.filter),
         services: again(&fds.services),
+        traffic: again(&fds.traffic),
         slots: again(&fds.slots),
         backends: again(&fds.backends),
         connections: again(&fds.connections),
@@ -208,7 +214,7 @@ fn maps_of_another_shape_are_refused() {
         "SERVICES: its value's size is 72, expected 64"
     );
     assert_eq!(
-        wrong(|fds| fds.backends = make(&NewMap { value_size: 32, ..NewMap::default() })),
+        wrong(|fds| fds.backends = make(&NewMap { value_size: 64, ..NewMap::default() })),
         "BACKENDS: its flag BPF_F_MMAPABLE is 0, expected 1024"
     );
     assert_eq!(wrong(|fds| fds.frontends = make(&NewMap::default())), "FRONTENDS: its type is 2, expected 1");

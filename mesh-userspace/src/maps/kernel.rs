@@ -11,7 +11,7 @@ use aya_obj::generated::bpf_map_type;
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings};
+use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -28,6 +28,7 @@ pub struct KernelFds {
     pub addresses: OwnedFd,
     pub filter: OwnedFd,
     pub services: OwnedFd,
+    pub traffic: OwnedFd,
     pub slots: OwnedFd,
     pub backends: OwnedFd,
     pub connections: OwnedFd,
@@ -44,6 +45,7 @@ pub struct KernelMaps {
     connections: OwnedFd,
     filter: Mapped<Atomic64>,
     services: Mapped<Service>,
+    traffic: Mapped<Traffic>,
     slots: Mapped<SlotCell>,
     backends: Mapped<BackendCell>,
     reason_counts: Mapped<Atomic64>,
@@ -57,6 +59,7 @@ impl KernelMaps {
         let addresses = check_hash("ADDRESSES", fds.addresses.as_fd(), wire::ADDRESS, wire::SERVICE_ID)?;
         check_hash("CONNECTIONS", fds.connections.as_fd(), wire::COOKIE, wire::CONNECTION)?;
         let services = Mapped::<Service>::new("SERVICES", fds.services, size_of::<Service>())?;
+        let traffic = Mapped::<Traffic>::new("TRAFFIC", fds.traffic, size_of::<Traffic>())?;
         let slots = Mapped::<SlotCell>::new("SLOTS", fds.slots, size_of::<u32>())?;
         let backends = Mapped::<BackendCell>::new("BACKENDS", fds.backends, size_of::<BackendCell>())?;
         let filter = Mapped::<Atomic64>::new("FILTER", fds.filter, size_of::<u64>())?;
@@ -64,6 +67,7 @@ impl KernelMaps {
         let settings = Mapped::<Settings>::new("SETTINGS", fds.settings, size_of::<Settings>())?;
         let size = |map, len: usize, expected| shape(map, "its size", len as u32, expected);
         size("FILTER", filter.len, FILTER_WORDS)?;
+        size("TRAFFIC", traffic.len, services.len as u32)?;
         size("REASON_COUNTS", reason_counts.len, services.len as u32 * Reason::COLUMNS)?;
         size("SETTINGS", settings.len, 1)?;
         Ok(Self {
@@ -79,6 +83,7 @@ impl KernelMaps {
             connections: fds.connections,
             filter,
             services,
+            traffic,
             slots,
             backends,
             reason_counts,
@@ -95,6 +100,7 @@ impl Maps for KernelMaps {
     fn arrays(&self) -> Arrays<'_> {
         Arrays {
             services: self.services.slice(),
+            traffic: self.traffic.slice(),
             slots: self.slots.slice(),
             backends: self.backends.slice(),
             filter: self.filter.slice(),

@@ -6,7 +6,7 @@ use crate::plan::{Sizes, Table};
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, UNLIMITED};
+use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, UNLIMITED};
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -18,6 +18,7 @@ pub struct MemoryMaps {
     addresses: Elements<Address>,
     connections: HashMap<u64, Connection>,
     services: Vec<Service>,
+    traffic: Vec<Traffic>,
     slots: Vec<SlotCell>,
     backends: Vec<BackendCell>,
     filter: Vec<Atomic64>,
@@ -101,6 +102,7 @@ impl MemoryMaps {
             addresses: Elements::new(Table::Addresses, sizes.addresses),
             connections: HashMap::new(),
             services: (0..sizes.services).map(service).collect(),
+            traffic: (0..sizes.services).map(|_| Traffic::new()).collect(),
             slots: (0..sizes.slots).map(|_| SlotCell::default()).collect(),
             backends: (0..sizes.backends).map(|_| BackendCell::free()).collect(),
             filter: zeroes(FILTER_WORDS),
@@ -133,6 +135,7 @@ impl Maps for MemoryMaps {
     fn arrays(&self) -> Arrays<'_> {
         Arrays {
             services: &self.services,
+            traffic: &self.traffic,
             slots: &self.slots,
             backends: &self.backends,
             filter: &self.filter,

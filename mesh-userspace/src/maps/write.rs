@@ -17,21 +17,31 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
             let entry = service(arrays, id)?;
             entry.max_connections.store(max_connections);
             entry.max_connections_per_backend.store(max_connections_per_backend);
-            entry.rule.store(Rule { account: id, algorithm: Algorithm::default() }.pack());
+            entry.rule.store(Rule::plain(id, Algorithm::default()).pack());
         }
         MapOp::SetMaxConnections { account, limit } => service(arrays, account)?.max_connections.store(limit),
         MapOp::SetMaxConnectionsPerBackend { account, limit } => {
             service(arrays, account)?.max_connections_per_backend.store(limit);
         }
-        MapOp::CreateBackend { id, ref key, account } => {
+        MapOp::SetTraffic { account, ref traffic } => {
+            let out_of_range = MapError::OutOfRange { map: "TRAFFIC", index: u64::from(account.0) };
+            arrays.traffic(account).ok_or(out_of_range)?.store(traffic);
+        }
+        MapOp::CreateBackend { id, ref key, account, weight } => {
             let entry = backend(arrays, id)?;
             entry.set_address(&key.address);
             entry.active.store(0); // a free entry counts nothing
+            entry.weight.store(weight.into());
+            entry.since.store(monotonic());
             entry.tag.store(tag(key, BackendState::Serving, account));
         }
-        MapOp::ReviveBackend { id, ref key, account } => {
-            backend(arrays, id)?.tag.store(tag(key, BackendState::Serving, account));
+        MapOp::ReviveBackend { id, ref key, account, weight } => {
+            let entry = backend(arrays, id)?;
+            entry.weight.store(weight.into());
+            entry.since.store(monotonic());
+            entry.tag.store(tag(key, BackendState::Serving, account));
         }
+        MapOp::SetWeight { id, weight, .. } => backend(arrays, id)?.weight.store(weight.into()),
         MapOp::MarkGone { id, ref key, account } => {
             backend(arrays, id)?.tag.store(tag(key, BackendState::Gone, account));
         }
@@ -44,17 +54,15 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
                 cell.store(*id);
             }
         }
-        MapOp::OpenPort { id, account, algorithm, affinity_timeout, .. } => {
-            if id != account {
+        MapOp::OpenPort { id, rule, affinity_timeout, .. } => {
+            if id != rule.account {
                 clear(arrays, id)?;
             }
             let entry = service(arrays, id)?;
             entry.affinity_timeout.store(affinity_timeout);
-            entry.rule.store(Rule { account, algorithm }.pack());
+            entry.rule.store(rule.pack());
         }
-        MapOp::SetAlgorithm { id, account, algorithm } => {
-            service(arrays, id)?.rule.store(Rule { account, algorithm }.pack());
-        }
+        MapOp::SetRule { id, rule } => service(arrays, id)?.rule.store(rule.pack()),
         MapOp::SetAffinityTimeout { id, timeout } => service(arrays, id)?.affinity_timeout.store(timeout),
         MapOp::Publish { id, range, .. } => service(arrays, id)?.slots.store(range.pack()),
         MapOp::ClosePort { id } => service(arrays, id)?.slots.store(SlotRange::default().pack()),
@@ -92,6 +100,12 @@ fn clear(arrays: &Arrays<'_>, id: ServiceId) -> Result<(), MapError> {
         }
     }
     Ok(())
+}
+
+/// The programs' clock.
+fn monotonic() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from);
+    now.map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn tag(key: &BackendKey, state: BackendState, account: ServiceId) -> u64 {

@@ -1,11 +1,12 @@
 //! A Service and its endpoints, seen from this node, into what the maps should hold.
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
-use super::{BackendKey, DesiredPort, DesiredService};
-use crate::model::{Endpoint, EndpointSlice, Policy, Service, ServicePort};
+use super::{BackendKey, DesiredPort, DesiredService, balance};
+use crate::model::{Endpoint, EndpointSlice, Policy, Service, ServicePort, SlowStart};
 use mesh_common::address::{Address, Port};
-use mesh_common::tables::{FrontendKey, UNLIMITED};
-use std::collections::HashMap;
+use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
+use mesh_common::tables::{self, FrontendKey, TrafficRule, UNLIMITED};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// A Service with all that decides what becomes of it.
@@ -43,6 +44,8 @@ pub struct Candidate<'a> {
     pub endpoint: &'a Endpoint,
     /// Whether it takes new connections, and why not.
     pub verdict: Verdict,
+    /// Its weight against the port's other endpoints; 0 when it takes none.
+    pub weight: u32,
 }
 
 /// What the maps should hold; `None` for a Service that is not served.
@@ -51,12 +54,33 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
         return None;
     }
     let limits = view.policy.map(|policy| policy.limits).unwrap_or_default();
+    let mut weights = BTreeMap::new();
+    let ports = ports(view, here).map(|port| {
+        let desired = desired(view, &port);
+        if desired.algorithm == Algorithm::LeastConnections {
+            let weighted = port.candidates.iter().filter(|candidate| candidate.weight > 1);
+            weights.extend(weighted.map(|candidate| (candidate.backend, candidate.weight)));
+        }
+        desired
+    });
     Some(DesiredService {
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
-        ports: ports(view, here).map(|port| desired(view, &port)).collect(),
+        ports: ports.collect(),
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),
+        traffic: view.policy.map(traffic).unwrap_or_default(),
+        weights,
     })
+}
+
+/// What a policy asks for beyond limits and algorithm.
+fn traffic(policy: &Policy) -> TrafficRule {
+    let slow_start = |&SlowStart { window_seconds, min_percent, aggression }: &SlowStart| tables::SlowStart {
+        window: u64::from(window_seconds) * 1_000_000_000,
+        from: (min_percent.min(100) * u32::from(u16::MAX) / 100) as u16,
+        ramp: slow_start::ramp(min_percent, aggression),
+    };
+    TrafficRule { slow_start: policy.balance.slow_start.as_ref().map(slow_start) }
 }
 
 /// Each port of each family that the Service has an address of, with its endpoints judged.
@@ -79,14 +103,21 @@ fn judge<'a>(view: ServiceView<'a>, port: &'a ServicePort, v6: bool, here: Here<
                 },
                 endpoint,
                 verdict: Verdict::Out(Why::Duplicate),
+                weight: 0,
             }));
         }
     }
     let unique = unique(&candidates, here);
     let endpoints: Vec<&Endpoint> = unique.iter().map(|&position| candidates[position].endpoint).collect();
     let scope = eligible::scope(endpoints.iter().copied(), view.service.internal_traffic_policy, here);
-    for (position, verdict) in unique.into_iter().zip(eligible::verdicts(&endpoints, scope, here)) {
+    let mut verdicts = eligible::verdicts(&endpoints, scope, here);
+    let weights = match view.policy {
+        Some(policy) => balance::weigh(&policy.balance, &endpoints, &mut verdicts, here),
+        None => verdicts.iter().map(|verdict| u32::from(verdict.is_in())).collect(),
+    };
+    for ((position, verdict), weight) in unique.into_iter().zip(verdicts).zip(weights) {
         candidates[position].verdict = verdict;
+        candidates[position].weight = weight;
     }
     PortView { port, v6, scope, candidates }
 }
@@ -113,23 +144,46 @@ fn unique(candidates: &[Candidate<'_>], here: Here<'_>) -> Vec<usize> {
 fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
     let number = Port::from_host(port.port.port);
     let addresses = view.addresses.iter().filter(|ip| ip.is_ipv6() == port.v6);
-    let backends = |wanted: &dyn Fn(&Candidate<'_>) -> bool| {
-        let chosen = port.candidates.iter().filter(|candidate| wanted(candidate));
-        let mut backends: Vec<BackendKey> = chosen.map(|candidate| candidate.backend).collect();
-        backends.sort_unstable();
-        backends
+    let algorithm = view.policy.and_then(|policy| policy.algorithm).unwrap_or_default();
+    let kept = |candidate: &&Candidate<'_>| match candidate.verdict {
+        Verdict::Ready | Verdict::ServingTerminating | Verdict::Out(Why::Duplicate) => false,
+        Verdict::Out(_) => candidate.endpoint.serving,
     };
+    let mut kept: Vec<BackendKey> = port.candidates.iter().filter(kept).map(|candidate| candidate.backend).collect();
+    kept.sort_unstable();
     DesiredPort {
         frontends: addresses.map(|&ip| FrontendKey::new(ip.into(), number, port.port.protocol)).collect(),
-        algorithm: view.policy.and_then(|policy| policy.algorithm).unwrap_or_default(),
+        algorithm,
+        hash: view.policy.map(|policy| policy.balance.hash).unwrap_or_default(),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
-        slots: backends(&|candidate| candidate.verdict.is_in()),
-        kept: backends(&|candidate| match candidate.verdict {
-            Verdict::Ready | Verdict::ServingTerminating | Verdict::Out(Why::Duplicate) => false,
-            Verdict::Out(_) => candidate.endpoint.serving,
-        }),
+        slots: slots(algorithm, &port.candidates),
+        kept,
         end_gone: view.service.drain.ends(port.port.protocol),
     }
+}
+
+/// What each slot says: eligible backends by weight, or Maglev's table of them.
+fn slots(algorithm: Algorithm, candidates: &[Candidate<'_>]) -> Vec<BackendKey> {
+    let mut backends: Vec<(BackendKey, u32)> = candidates
+        .iter()
+        .filter(|candidate| candidate.verdict.is_in())
+        .map(|candidate| (candidate.backend, candidate.weight))
+        .collect();
+    backends.sort_unstable();
+    let indices = if algorithm == Algorithm::Maglev {
+        // Named after the pod's address: a client gets the same pod at every port. A pod that serves one port at two of
+        // its own is two backends.
+        let mut seen = HashSet::new();
+        let mut entry = |&(key, weight): &(BackendKey, u32)| {
+            let other = if seen.insert(key.address) { 0 } else { u64::from(key.port.host()) };
+            maglev::Entry { name: maglev::name(&key.address, other), weight }
+        };
+        let entries: Vec<_> = backends.iter().map(&mut entry).collect();
+        maglev::table(&entries, maglev::size(backends.len()))
+    } else {
+        weighted::slots(&backends.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())
+    };
+    indices.into_iter().map(|index| backends[index as usize].0).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What a Service and its slices become.
 
 use super::*;
-use crate::model::{Drain, EndpointPort, InternalTrafficPolicy, Limits, ServiceKey, TrafficDistribution};
+use crate::model::{
+    Balance, Drain, EndpointPort, InternalTrafficPolicy, Limits, Part, ServiceKey, TrafficDistribution, Weight, Which,
+};
 use mesh_common::address::Protocol;
 use mesh_common::select::Algorithm;
 use proptest::prelude::*;
@@ -160,12 +162,63 @@ fn a_policy_sets_limits_and_algorithm() {
         targets: vec![],
         limits: Limits { max_connections: Some(10), max_connections_per_backend: None },
         algorithm: Some(Algorithm::RoundRobin),
+        balance: Balance::default(),
         created: "".into(),
     };
     let addresses = ips(&["10.96.0.1"]);
     let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
     assert_eq!((desired.max_connections, desired.max_connections_per_backend), (10, UNLIMITED));
     assert_eq!((desired.ports[0].algorithm, desired.ports[0].end_gone), (Algorithm::RoundRobin, true));
+}
+
+/// A policy that says only how connections are shared out.
+fn balanced(algorithm: Algorithm, balance: Balance) -> Policy {
+    let (namespace, name, created) = ("shop".into(), "p".into(), "".into());
+    Policy { namespace, name, targets: vec![], limits: Limits::default(), algorithm: Some(algorithm), balance, created }
+}
+
+/// The slots of a Service with three endpoints by this policy, as the last number of each address; and its weights.
+fn compiled(policy: &Policy) -> (Vec<u8>, Vec<u32>) {
+    let service = service(&[("", Tcp, 80)]);
+    let addresses = ips(&["10.96.0.1"]);
+    let endpoints = [("10.0.0.3", "v1-a"), ("10.0.0.1", "v2-a"), ("10.0.0.2", "v1-b")]
+        .map(|(address, pod)| Endpoint { pod: pod.into(), ..endpoint(address) });
+    let slices = [slice("a", &[("", Tcp, 80)], endpoints.into())];
+    let desired = compile(ServiceView { policy: Some(policy), ..view(&service, &addresses, &slices) }, HERE).unwrap();
+    let slots = desired.ports[0].slots.iter().map(|key| key.address.0[15]).collect();
+    (slots, desired.weights.values().copied().collect())
+}
+
+#[test]
+fn a_split_is_slots_by_weight_evenly_mixed() {
+    let part = |prefix: &str, percent| Part { from_zone: None, which: Which::PodNamePrefix(prefix.into()), percent };
+    let balance = Balance { split: vec![part("v1-", 80), part("v2-", 20)], ..Balance::default() };
+    assert_eq!(compiled(&balanced(Algorithm::RoundRobin, balance.clone())), (vec![2, 3, 1, 2, 3], vec![]));
+    // Loads are compared by weight.
+    let (slots, weights) = compiled(&balanced(Algorithm::LeastConnections, balance));
+    assert_eq!((slots.len(), weights), (5, vec![2, 2]));
+    assert_eq!(compiled(&balanced(Algorithm::LeastConnections, Balance::default())), (vec![1, 2, 3], vec![]));
+}
+
+/// How many slots say the endpoint with this last number.
+fn positions(slots: &[u8], last: u8) -> usize {
+    slots.iter().map(|slot| usize::from(*slot == last)).sum()
+}
+
+#[test]
+fn maglevs_table_is_the_same_wherever_it_is_made_and_follows_the_weights() {
+    let (table, _) = compiled(&balanced(Algorithm::Maglev, Balance::default()));
+    assert_eq!(table.len(), 509);
+    for last in 1..=3 {
+        let count = positions(&table, last);
+        assert!((165..=174).contains(&count), "{count} of 509");
+    }
+    // What every node must agree on: a change here moves clients in a rolling upgrade.
+    assert_eq!(table[..12], [2, 3, 1, 2, 2, 2, 2, 2, 2, 2, 3, 1]);
+    let weight = Weight { which: Which::PodNamePrefix("v2-".into()), weight: 8 };
+    let (table, _) = compiled(&balanced(Algorithm::Maglev, Balance { weights: vec![weight], ..Balance::default() }));
+    let count = positions(&table, 1);
+    assert!((400..=415).contains(&count), "{count} of 509");
 }
 
 fn any_slices() -> impl Strategy<Value = Vec<EndpointSlice>> {

@@ -1,8 +1,9 @@
 //! What the maps should say of one Service, without ids: ids belong to what is applied.
 
 use mesh_common::address::{Address, Port, Protocol};
-use mesh_common::select::Algorithm;
-use mesh_common::tables::FrontendKey;
+use mesh_common::select::{Algorithm, HashBy};
+use mesh_common::tables::{FrontendKey, TrafficRule};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Everything that the maps should hold for one Service.
@@ -16,6 +17,10 @@ pub struct DesiredService {
     pub max_connections: u64,
     /// Most connections at once to each backend; [`mesh_common::tables::UNLIMITED`] for none.
     pub max_connections_per_backend: u64,
+    /// What is asked for beyond that.
+    pub traffic: TrafficRule,
+    /// Weights of backends where a comparison of loads needs them; 1 for the others.
+    pub weights: BTreeMap<BackendKey, u32>,
 }
 
 /// One port of one family: one entry of `SERVICES`.
@@ -25,9 +30,12 @@ pub struct DesiredPort {
     pub frontends: Vec<FrontendKey>,
     /// How a slot is picked.
     pub algorithm: Algorithm,
+    /// What Maglev hashes.
+    pub hash: HashBy,
     /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
     pub affinity_timeout: u64,
-    /// The eligible backends, sorted and without duplicates. Empty refuses.
+    /// What each slot says: each eligible backend once, sorted; by weight several times, evenly mixed; or Maglev's table.
+    /// Empty refuses.
     pub slots: Vec<BackendKey>,
     /// Backends that take no new connections but go on with what they have (serving while terminating, another zone's...):
     /// every serving endpoint that is not in `slots`. Sorted, without duplicates.

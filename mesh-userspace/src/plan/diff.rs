@@ -8,7 +8,7 @@ use super::refusal::PortName;
 use super::{Applied, BackendKey, DesiredPort, DesiredService, MapOp, Refusal};
 use crate::model::ServiceKey;
 use mesh_common::address::Address;
-use mesh_common::tables::{BackendId, FrontendKey, ServiceId, SlotRange};
+use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -134,7 +134,13 @@ impl Draft<'_> {
         for port in &desired.ports {
             let matched = unmatched.iter().position(|live| live.serves(port));
             let live = matched.map(|position| unmatched.swap_remove(position));
-            entries.push(self.port(account.id, live, port, &ids, &mut own_entry_free));
+            let rule = Rule {
+                account: account.id,
+                algorithm: port.algorithm,
+                hash: port.hash,
+                traffic: desired.traffic != TrafficRule::default(),
+            };
+            entries.push(self.port(rule, live, port, &ids, &mut own_entry_free));
         }
         let closing: Vec<&AppliedPort> = unmatched;
 
@@ -155,6 +161,9 @@ impl Draft<'_> {
             let limit = desired.max_connections_per_backend;
             self.push(MapOp::SetMaxConnectionsPerBackend { account: account.id, limit });
         }
+        if account.traffic != desired.traffic {
+            self.push(MapOp::SetTraffic { account: account.id, traffic: desired.traffic });
+        }
     }
 
     /// Ids for all endpoints; one that the table has no room for is left out.
@@ -168,13 +177,17 @@ impl Draft<'_> {
             if ids.contains_key(&key) || left_out.contains(&key) {
                 continue;
             }
+            let weight = desired.weights.get(&key).copied().unwrap_or(1);
             let id = if let Some(backend) = account.backends.get(&key) {
+                if backend.weight != weight {
+                    self.push(MapOp::SetWeight { id: backend.id, key, account: account.id, weight });
+                }
                 backend.id
             } else if let Some(&id) = account.gone.get(&key) {
-                self.push(MapOp::ReviveBackend { id, key, account: account.id });
+                self.push(MapOp::ReviveBackend { id, key, account: account.id, weight });
                 id
             } else if let Some(id) = self.next_backend() {
-                self.push(MapOp::CreateBackend { id, key, account: account.id });
+                self.push(MapOp::CreateBackend { id, key, account: account.id, weight });
                 id
             } else {
                 left_out.insert(key);
@@ -192,7 +205,7 @@ impl Draft<'_> {
     /// Brings one port's slots and rule in line; `None` when there is no entry for it.
     fn port(
         &mut self,
-        account: ServiceId,
+        rule: Rule,
         live: Option<&AppliedPort>,
         desired: &DesiredPort,
         ids: &BTreeMap<BackendKey, BackendId>,
@@ -200,10 +213,10 @@ impl Draft<'_> {
     ) -> Option<ServiceId> {
         let name = PortName(desired.frontends.first().copied());
         let slots: Vec<BackendId> = desired.slots.iter().filter_map(|key| ids.get(key).copied()).collect();
-        let (algorithm, affinity_timeout) = (desired.algorithm, desired.affinity_timeout);
+        let affinity_timeout = desired.affinity_timeout;
         let Some(live) = live else {
             // The Service's first port shares its account's cache line.
-            let id = if std::mem::take(own_entry_free) { Some(account) } else { self.next_service() };
+            let id = if std::mem::take(own_entry_free) { Some(rule.account) } else { self.next_service() };
             let Some(id) = id else {
                 self.diff.refusals.push(Refusal::Services { port: name, size: self.applied.sizes.services });
                 return None;
@@ -213,7 +226,7 @@ impl Draft<'_> {
                     self.push(MapOp::WriteSlots { base: range.base, backends: slots.clone() });
                 }
             });
-            self.push(MapOp::OpenPort { id, account, algorithm, affinity_timeout, dialled: name.0 });
+            self.push(MapOp::OpenPort { id, rule, affinity_timeout, dialled: name.0 });
             if let Some(range) = range.filter(|range| range.len > 0) {
                 self.push(MapOp::Publish { id, range, backends: slots });
             }
@@ -230,8 +243,8 @@ impl Draft<'_> {
                 self.shrink(live, slots, name);
             }
         }
-        if live.algorithm != algorithm {
-            self.push(MapOp::SetAlgorithm { id, account, algorithm });
+        if live.rule != rule {
+            self.push(MapOp::SetRule { id, rule });
         }
         if live.affinity_timeout != affinity_timeout {
             self.push(MapOp::SetAffinityTimeout { id, timeout: affinity_timeout });

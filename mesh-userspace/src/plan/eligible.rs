@@ -81,6 +81,12 @@ pub enum Why {
     HintedForOtherZone,
     /// The same address and port is listed before.
     Duplicate,
+    /// It is in another zone, and the policy prefers this one's, which has endpoints.
+    OtherZone,
+    /// The policy gives it weight 0, and others have more.
+    NoWeight,
+    /// It is in no part of the policy's split.
+    NoPart,
 }
 
 impl Verdict {
@@ -119,6 +125,9 @@ impl Why {
             Self::HintedForOtherNode => "hinted-for-other-node",
             Self::HintedForOtherZone => "hinted-for-other-zone",
             Self::Duplicate => "duplicate",
+            Self::OtherZone => "other-zone",
+            Self::NoWeight => "no-weight",
+            Self::NoPart => "no-part",
         }
     }
 
@@ -132,6 +141,9 @@ impl Why {
             Self::HintedForOtherNode => "hinted for other nodes",
             Self::HintedForOtherZone => "hinted for other zones",
             Self::Duplicate => "listed twice",
+            Self::OtherZone => "in another zone, and the policy prefers endpoints in this node's",
+            Self::NoWeight => "of weight 0 by the policy",
+            Self::NoPart => "in no part of the policy's split",
         }
     }
 }

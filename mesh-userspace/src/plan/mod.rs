@@ -1,6 +1,7 @@
 //! From a Service and its endpoints to the exact contents of the maps, as data. Pure.
 
 pub mod applied;
+mod balance;
 pub mod compile;
 mod desired;
 mod diff;

@@ -7,7 +7,7 @@ use super::BackendKey;
 use crate::model::ServiceKey;
 use mesh_common::address::Address;
 use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, FrontendKey, ServiceId, SlotRange, UNLIMITED};
+use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
 use std::fmt;
 use std::time::Duration;
 
@@ -39,7 +39,14 @@ pub enum MapOp {
         /// Most connections at once to each backend.
         limit: u64,
     },
-    /// A fresh entry of `BACKENDS` becomes a backend, serving, in no slot yet.
+    /// Changes what a live account asks for beyond limits and rules. Rules say whether it is looked at.
+    SetTraffic {
+        /// The account.
+        account: ServiceId,
+        /// What it asks for.
+        traffic: TrafficRule,
+    },
+    /// A fresh entry of `BACKENDS` becomes a backend, serving from now on, in no slot yet.
     CreateBackend {
         /// The entry.
         id: BackendId,
@@ -47,8 +54,10 @@ pub enum MapOp {
         key: BackendKey,
         /// The account that it belongs to.
         account: ServiceId,
+        /// Its weight.
+        weight: u32,
     },
-    /// A backend that was gone serves again, with its id and its count.
+    /// A backend that was gone serves again, from now on, with its id and its count.
     ReviveBackend {
         /// The entry.
         id: BackendId,
@@ -56,6 +65,19 @@ pub enum MapOp {
         key: BackendKey,
         /// The account that it belongs to.
         account: ServiceId,
+        /// Its weight.
+        weight: u32,
+    },
+    /// Changes the weight of a backend.
+    SetWeight {
+        /// The entry.
+        id: BackendId,
+        /// The endpoint.
+        key: BackendKey,
+        /// The account that it belongs to.
+        account: ServiceId,
+        /// Its weight.
+        weight: u32,
     },
     /// Writes a range of `SLOTS` that nothing refers to.
     WriteSlots {
@@ -78,23 +100,19 @@ pub enum MapOp {
     OpenPort {
         /// The entry.
         id: ServiceId,
-        /// The account of the Service.
-        account: ServiceId,
-        /// How a slot is picked.
-        algorithm: Algorithm,
+        /// How a slot is picked, and the account of the Service.
+        rule: Rule,
         /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
         affinity_timeout: u64,
         /// What clients will dial; it names the port.
         dialled: Option<FrontendKey>,
     },
     /// Changes how a slot of a live port is picked. One word; every algorithm picks from any slots.
-    SetAlgorithm {
+    SetRule {
         /// The entry.
         id: ServiceId,
-        /// The account of the Service.
-        account: ServiceId,
-        /// How a slot is picked.
-        algorithm: Algorithm,
+        /// How a slot is picked, and the account of the Service.
+        rule: Rule,
     },
     /// Changes how long a client may stay away from a live port and keep its backend.
     SetAffinityTimeout {
@@ -213,6 +231,19 @@ impl fmt::Display for Limit {
     }
 }
 
+/// A rule for people.
+struct RuleText<'a>(&'a Rule);
+
+impl fmt::Display for RuleText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.algorithm.name())?;
+        if self.0.algorithm == Algorithm::Maglev {
+            write!(f, " by {}", self.0.hash.name())?;
+        }
+        f.write_str(if self.0.traffic { ", as TRAFFIC says" } else { "" })
+    }
+}
+
 /// An affinity timeout for people.
 struct Affinity(u64);
 
@@ -251,9 +282,18 @@ impl fmt::Display for MapOp {
             Self::SetMaxConnectionsPerBackend { account, limit } => {
                 write!(f, "SERVICES[{}]: connections at once to each backend: {}", account.0, Limit(*limit))
             }
-            Self::CreateBackend { id, key, account } => {
-                write!(f, "BACKENDS[{}]: {key} of account {}, new", id.0, account.0)
+            Self::SetTraffic { account, traffic } => {
+                write!(f, "TRAFFIC[{}]: ", account.0)?;
+                match traffic.slow_start {
+                    Some(slow) => write!(f, "slow start over {} s", slow.window / 1_000_000_000),
+                    None => f.write_str("nothing"),
+                }
             }
+            Self::CreateBackend { id, key, account, weight } => {
+                write!(f, "BACKENDS[{}]: {key} of account {}, new", id.0, account.0)?;
+                if *weight == 1 { Ok(()) } else { write!(f, ", weight {weight}") }
+            }
+            Self::SetWeight { id, key, weight, .. } => write!(f, "BACKENDS[{}]: {key}, weight {weight}", id.0),
             Self::ReviveBackend { id, key, .. } => write!(f, "BACKENDS[{}]: {key} serves again", id.0),
             Self::WriteSlots { base, backends } => {
                 write!(f, "SLOTS[{base}..{}]: ", *base as usize + backends.len())?;
@@ -263,15 +303,15 @@ impl fmt::Display for MapOp {
                 write!(f, "SLOTS[{base}..{}]: in place for SERVICES[{}]: ", *base as usize + backends.len(), id.0)?;
                 list(f, backends)
             }
-            Self::OpenPort { id, account, algorithm, affinity_timeout, dialled } => {
+            Self::OpenPort { id, rule, affinity_timeout, dialled } => {
                 write!(f, "SERVICES[{}]: port", id.0)?;
                 if let Some(dialled) = dialled {
                     write!(f, " {dialled}")?;
                 }
-                write!(f, " of account {}, {}", account.0, algorithm.name())?;
+                write!(f, " of account {}, {}", rule.account.0, RuleText(rule))?;
                 if *affinity_timeout != 0 { write!(f, ", {}", Affinity(*affinity_timeout)) } else { Ok(()) }
             }
-            Self::SetAlgorithm { id, algorithm, .. } => write!(f, "SERVICES[{}]: {}", id.0, algorithm.name()),
+            Self::SetRule { id, rule } => write!(f, "SERVICES[{}]: {}", id.0, RuleText(rule)),
             Self::SetAffinityTimeout { id, timeout } => write!(f, "SERVICES[{}]: {}", id.0, Affinity(*timeout)),
             Self::Publish { id, range, .. } if range.len == 0 => {
                 write!(f, "SERVICES[{}]: no slots, connections are refused", id.0)

@@ -10,7 +10,7 @@ use crate::plan::applied::{Account, Applied, AppliedBackend, AppliedPort, Gone, 
 use crate::plan::{BackendKey, MapOp};
 use mesh_common::address::{Address, Protocol};
 use mesh_common::tables::{
-    BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange,
+    BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange, Traffic,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -105,7 +105,7 @@ impl Reader<'_> {
             }
             if rule.pack() != word {
                 // An algorithm that this build does not know.
-                self.repairs.push(MapOp::SetAlgorithm { id, account: rule.account, algorithm: rule.algorithm });
+                self.repairs.push(MapOp::SetRule { id, rule });
             }
             ports.insert(id, rule);
             if rule.account == id {
@@ -134,8 +134,9 @@ impl Reader<'_> {
             let ends = protocol == Protocol::Udp; // until its Service says so
             let known = self.account(account).is_some_and(|account| account.backends.contains_key(&key));
             if state == BackendState::Serving && !known {
+                let weight = u32::try_from(entry.weight.load()).unwrap_or(u32::MAX);
                 let Some(account) = self.account(account) else { continue };
-                account.backends.insert(key, AppliedBackend { id, ends });
+                account.backends.insert(key, AppliedBackend { id, weight, ends });
                 account.gone.remove(&key);
                 continue;
             }
@@ -183,11 +184,12 @@ impl Reader<'_> {
                 Default::default()
             });
             let dialled = frontends.first().copied();
-            let algorithm = rule.algorithm;
             let affinity_timeout = self.arrays.service(id).map_or(0, |entry| entry.affinity_timeout.load());
             self.applied.entries.insert(id, rule.account);
+            let traffic = self.arrays.traffic(rule.account).filter(|_| rule.traffic).map(Traffic::load);
             if let Some(account) = self.account(rule.account) {
-                account.ports.push(AppliedPort { id, dialled, frontends, algorithm, affinity_timeout, range, slots });
+                account.traffic = traffic.unwrap_or(account.traffic);
+                account.ports.push(AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots });
             }
         }
     }

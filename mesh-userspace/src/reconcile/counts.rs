@@ -5,8 +5,8 @@ use crate::maps::Maps;
 use crate::model::ServiceKey;
 use crate::plan::BackendKey;
 use mesh_common::reason::Reason;
-use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, BackendState, FrontendKey, ServiceId};
+use mesh_common::select::least_connections::Load;
+use mesh_common::tables::{BackendId, BackendState, FrontendKey, Rule, ServiceId};
 use std::collections::BTreeSet;
 
 /// What is counted for one Service.
@@ -37,7 +37,7 @@ pub struct PortCounts {
     /// What clients dial.
     pub frontends: Vec<FrontendKey>,
     /// How a slot is picked.
-    pub algorithm: Algorithm,
+    pub rule: Rule,
     /// Connections admitted since the entry was made.
     pub opened: u64,
     /// Choices and refusals by [`Reason`]'s number; `Selected` is what `opened` has beyond `Spilled`.
@@ -59,6 +59,15 @@ pub struct BackendCounts {
     pub in_slots: bool,
     /// Connections open now.
     pub active: u64,
+    /// Its weight as the programs compare it.
+    pub weight: u64,
+}
+
+impl BackendCounts {
+    /// Its load, as the programs compare it.
+    pub fn load(&self) -> Load {
+        Load { active: self.active, weight: self.weight }
+    }
 }
 
 impl<M: Maps> Reconciler<M> {
@@ -73,22 +82,19 @@ impl<M: Maps> Reconciler<M> {
             .map(|port| PortCounts {
                 id: port.id,
                 frontends: port.frontends.clone(),
-                algorithm: port.algorithm,
+                rule: port.rule,
                 opened: arrays.service(port.id).map_or(0, |entry| entry.opened.load()),
                 reasons: self.reasons(port.id),
                 slots: port.slots.clone(),
             })
             .collect();
         let in_slots: BTreeSet<BackendId> = ports.iter().flat_map(|port| &port.slots).copied().collect();
-        let active = |id| arrays.backend(id).map_or(0, |entry| entry.active.load());
+        let figures = |id| arrays.backend(id).map_or((0, 1), |entry| (entry.active.load(), entry.weight.load()));
         let serving = account.backends.iter().map(|(&key, backend)| (key, backend.id, BackendState::Serving));
         let gone = account.gone.iter().map(|(&key, &id)| (key, id, BackendState::Gone));
-        let backends = serving.chain(gone).map(|(key, id, state)| BackendCounts {
-            id,
-            key,
-            state,
-            in_slots: in_slots.contains(&id),
-            active: active(id),
+        let backends = serving.chain(gone).map(|(key, id, state)| {
+            let (active, weight) = figures(id);
+            BackendCounts { id, key, state, in_slots: in_slots.contains(&id), active, weight }
         });
         Some(ServiceCounts {
             account: account.id,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Drain, Endpoint, InternalTrafficPolicy, Limits, Origin, Policy, ServicePort, Severity, TrafficDistribution,
+    Balance, Drain, Endpoint, InternalTrafficPolicy, Limits, Origin, Policy, ServicePort, Severity, TrafficDistribution,
 };
 use mesh_common::address::Protocol;
 use proptest::prelude::*;
@@ -48,6 +48,7 @@ fn policy(name: &str, targets: &[&str], limit: u64) -> Policy {
         targets: targets.iter().map(|&target| ServiceKey::new("shop", target)).collect(),
         limits: Limits { max_connections: Some(limit), max_connections_per_backend: None },
         algorithm: None,
+        balance: Balance::default(),
         created: "".into(),
     }
 }

@@ -117,6 +117,7 @@ pub fn services() -> Vec<Service> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         algorithm: "Random".into(),
+        hash: None,
         affinity_timeout_seconds: Some(10_800),
         policy: Some("limits".into()),
     };
@@ -134,6 +135,7 @@ pub fn services() -> Vec<Service> {
         max_connections: None,
         max_connections_per_backend: None,
         algorithm: "Random".into(),
+        hash: None,
         affinity_timeout_seconds: None,
         policy: None,
     };
@@ -152,6 +154,7 @@ pub fn backends() -> Vec<Backend> {
         zone: "a".into(),
         state: BackendState::Eligible,
         why: "ready".into(),
+        weight: 1,
         active: 6,
         max_connections: Some(6),
     };
@@ -160,6 +163,7 @@ pub fn backends() -> Vec<Backend> {
         pod: "cart-2".into(),
         state: BackendState::Excluded,
         why: "not ready".into(),
+        weight: 0,
         active: 0,
         ..backend.clone()
     };
@@ -171,6 +175,7 @@ pub fn backends() -> Vec<Backend> {
         zone: String::new(),
         state: BackendState::Gone,
         why: "its endpoint was removed; its connections go on".into(),
+        weight: 0,
         active: 4,
         max_connections: None,
         ..backend.clone()
@@ -236,6 +241,7 @@ pub fn explanation() -> Explanation {
         zone: "a".into(),
         is_in,
         why: why.into(),
+        weight: u32::from(is_in),
         active: 2,
         probability,
     };
@@ -258,6 +264,7 @@ pub fn explanation() -> Explanation {
         ports: vec![port()],
         rule: Some(Rule {
             algorithm: "Random".into(),
+            hash: None,
             affinity_timeout_seconds: None,
             policy: Some("limits".into()),
             scope: "same-zone".into(),
@@ -312,6 +319,7 @@ pub fn tables() -> Vec<ServiceTable> {
             protocol: "TCP".into(),
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
+            slots: 1,
             affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],

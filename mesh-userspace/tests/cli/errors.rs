@@ -5,15 +5,7 @@ use insta::assert_snapshot;
 
 #[test]
 fn usage_errors_exit_with_2() {
-    for line in [
-        "",
-        "stats",
-        "status -o xml",
-        "explain tcp",
-        "explain sctp 10.0.0.1:80",
-        "agent --node-name n",
-        "service list -n a -A",
-    ] {
+    for line in ["", "stats", "status -o xml", "explain tcp", "explain sctp 10.0.0.1:80", "service list -n a -A"] {
         assert_eq!(mesh(line).status.code(), Some(2), "mesh {line}");
     }
 }

@@ -53,10 +53,10 @@ fn backends_are_listed_with_the_verdict() {
     shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on
     ");
     assert_snapshot!(stdout(&agent.mesh("backend list -o wide")), @r"
-    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               POD      NODE     ZONE
-    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             cart-1   node-1   a
-    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         cart-2   node-1   a
-    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -
+    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               WEIGHT   POD      NODE     ZONE
+    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             1        cart-1   node-1   a
+    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         -        cart-2   node-1   a
+    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -        -
     ");
 }
 

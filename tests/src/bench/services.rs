@@ -1,10 +1,11 @@
 //! Services by number: their addresses, their endpoints, and what the maps should hold of them.
 
 use mesh_common::address::{Address, Port, Protocol};
-use mesh_common::select::Algorithm;
-use mesh_common::tables::{FrontendKey, UNLIMITED};
+use mesh_common::select::{Algorithm, HashBy};
+use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
 use mesh_userspace::model::ServiceKey;
 use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The port that each Service lists.
@@ -42,6 +43,7 @@ pub fn desired(
     let port = DesiredPort {
         frontends: vec![FrontendKey::new(address, Port::from_host(PORT), protocol)],
         algorithm: Algorithm::Random,
+        hash: HashBy::Client,
         affinity_timeout: 0,
         slots,
         kept: Vec::new(),
@@ -52,6 +54,8 @@ pub fn desired(
         ports: vec![port],
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,
+        traffic: TrafficRule::default(),
+        weights: BTreeMap::new(),
     };
     (ServiceKey::new("bench", name(number)), desired)
 }

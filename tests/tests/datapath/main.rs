@@ -1,5 +1,6 @@
 //! The socket data path, as real programs in real pods see it: what is shown, what is counted, what is limited.
 
+mod algorithms;
 mod clients;
 mod limits;
 mod script;

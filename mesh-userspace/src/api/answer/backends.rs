@@ -27,6 +27,8 @@ pub(super) struct Judged<'a> {
     pub state: BackendState,
     /// Why.
     pub why: String,
+    /// Its weight against the port's other backends.
+    pub weight: u32,
     /// Connections open now.
     pub active: u64,
     /// The limit in force.
@@ -47,6 +49,7 @@ impl Judged<'_> {
             zone: text(|endpoint| &endpoint.zone),
             state: self.state,
             why: self.why,
+            weight: self.weight,
             active: self.active,
             max_connections: self.max_connections,
             service_port: self.port,
@@ -95,6 +98,7 @@ impl<M: Maps> Facts<'_, M> {
                     endpoint: Some(candidate.endpoint),
                     state,
                     why,
+                    weight: candidate.weight,
                     active: counts.map_or(0, |counts| counts.active),
                     max_connections,
                 });
@@ -113,6 +117,7 @@ impl<M: Maps> Facts<'_, M> {
             } else {
                 "its endpoint was removed; its connections go on until they end".to_owned()
             },
+            weight: 0,
             active: backend.active,
             max_connections,
         }));

@@ -1,16 +1,20 @@
 //! What would become of a connection, by the same verdicts, limits and picks that decide over a real one.
 
 use super::backends::Judged;
+use super::likelihood::{self, Slot};
 use super::services::{affinity_seconds, internal_traffic_policy, port, traffic_distribution};
-use super::{Facts, likelihood, limit, name};
+use super::{Facts, limit, name};
+use crate::agent::monotonic;
 use crate::api::query::{ExplainQuery, ExplainTarget};
 use crate::api::types::{BackendState, Candidate, Explanation, Failure, Outcome, Rule, ServiceState};
 use crate::maps::Maps;
-use crate::model::{Endpoint, ServiceKey, ServicePort};
+use crate::model::{Endpoint, Policy, ServiceKey, ServicePort};
 use crate::reconcile::ServiceCounts;
 use crate::state::ServiceDetail;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
+use mesh_common::select::least_connections::Load;
+use mesh_common::select::{Algorithm, slow_start};
 use mesh_common::tables::FrontendKey;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -143,6 +147,7 @@ impl<M: Maps> Facts<'_, M> {
         let algorithm = policy.and_then(|policy| policy.algorithm).unwrap_or_default();
         let rule = Rule {
             algorithm: algorithm.name().to_owned(),
+            hash: hash(policy),
             affinity_timeout_seconds: affinity_seconds(detail.service),
             policy: policy.map(|policy| policy.name.to_string()),
             scope: view.scope.name().to_owned(),
@@ -159,6 +164,11 @@ impl<M: Maps> Facts<'_, M> {
         let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
         let shares = if full { HashMap::new() } else { self.shares(counts.as_ref(), &frontend) };
         explanation.backends = backends.iter().map(|backend| candidate(backend, &shares)).collect();
+        if algorithm == Algorithm::Maglev {
+            let note = "Maglev: each client keeps to one of them; NEXT is the part of all clients";
+            explanation.notes.push(note.to_owned());
+        }
+        self.note_slow_start(detail, &backends, explanation);
 
         let eligible = backends.iter().filter(|backend| backend.state == BackendState::Eligible).count();
         let with_room = explanation.backends.iter().filter(|candidate| candidate.is_in).count();
@@ -194,6 +204,25 @@ impl<M: Maps> Facts<'_, M> {
         explanation.rule = Some(rule);
     }
 
+    /// Says which backends are new and take less than their share.
+    fn note_slow_start(&self, detail: &ServiceDetail<'_>, backends: &[Judged<'_>], explanation: &mut Explanation) {
+        let traffic = self.reconciler.applied().account_of(&detail.service.key).map(|account| account.traffic);
+        let Some(slow) = traffic.and_then(|traffic| traffic.slow_start) else { return };
+        let arrays = self.reconciler.maps().arrays();
+        for backend in backends.iter().filter(|backend| backend.state == BackendState::Eligible) {
+            let Some(entry) = backend.id.and_then(|id| arrays.backend(id)) else { continue };
+            let age = monotonic().saturating_sub(entry.since.load());
+            let percent = slow_start::share(&slow.ramp, slow.from, slow.window, age) * 100.0;
+            if age < slow.window {
+                let address = SocketAddr::new(backend.key.address.into(), backend.key.port.host());
+                let left = (slow.window - age).div_ceil(1_000_000_000);
+                explanation
+                    .notes
+                    .push(format!("{address} is new: it takes {percent:.0}% of its share, all of it in {left} s"));
+            }
+        }
+    }
+
     /// The probability of each backend of a port, by key, from its slots as they are in the maps.
     fn shares(
         &self,
@@ -206,18 +235,23 @@ impl<M: Maps> Facts<'_, M> {
         };
         let arrays = self.reconciler.maps().arrays();
         let cursor = arrays.service(port.id).map_or(0, |entry| entry.cursor.load());
-        let active: HashMap<_, _> = counts.backends.iter().map(|backend| (backend.id, backend.active)).collect();
-        let has_room: Vec<bool> = port
-            .slots
-            .iter()
-            .map(|id| active.get(id).is_some_and(|active| *active < counts.max_connections_per_backend))
-            .collect();
+        let loads: HashMap<_, _> = counts.backends.iter().map(|backend| (backend.id, backend.load())).collect();
+        let nothing = Load { active: u64::MAX, weight: 1 };
+        let slots = port.slots.iter().map(|id| loads.get(id).copied().unwrap_or(nothing));
+        let slots: Vec<Slot> =
+            slots.map(|load| Slot { has_room: load.active < counts.max_connections_per_backend, load }).collect();
         let mut shares = HashMap::new();
-        for (id, share) in port.slots.iter().zip(likelihood::of_slots(port.algorithm, cursor, &has_room)) {
+        for (id, share) in port.slots.iter().zip(likelihood::of_slots(port.rule.algorithm, cursor, &slots)) {
             *shares.entry(*id).or_default() += share;
         }
         shares
     }
+}
+
+/// What Maglev hashes by a policy; `None` for another algorithm.
+pub(super) fn hash(policy: Option<&Policy>) -> Option<String> {
+    let policy = policy.filter(|policy| policy.algorithm == Some(Algorithm::Maglev))?;
+    Some(policy.balance.hash.name().to_owned())
 }
 
 /// Says what the reader should know of the client.
@@ -264,6 +298,7 @@ fn candidate(backend: &Judged<'_>, shares: &HashMap<mesh_common::tables::Backend
         node: text(|endpoint| &endpoint.node),
         zone: text(|endpoint| &endpoint.zone),
         is_in: eligible && !full,
+        weight: backend.weight,
         why,
         active: backend.active,
         probability: backend.id.and_then(|id| shares.get(&id).copied()).unwrap_or_default(),

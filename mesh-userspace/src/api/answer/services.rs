@@ -1,5 +1,6 @@
 //! Services, as the cluster wants them and as the maps count them.
 
+use super::explain::hash;
 use super::{Facts, limit, name, problems};
 use crate::api::query::Scope;
 use crate::api::types::{BackendCounts, BackendState, Service, ServiceDetail, ServicePort, ServiceState};
@@ -73,6 +74,7 @@ impl<M: Maps> Facts<'_, M> {
                 .as_ref()
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
+            hash: hash(policy),
             affinity_timeout_seconds: affinity_seconds(service),
             policy: policy.map(|policy| policy.name.to_string()),
         }

@@ -28,6 +28,8 @@ pub struct Backend {
     pub state: BackendState,
     /// Why it is in or out, in words.
     pub why: String,
+    /// Its weight against the port's other backends; 0 when it takes no new connections.
+    pub weight: u32,
     /// Connections open now from this node.
     pub active: u64,
     /// Most connections at once from this node; absent for no limit.

@@ -83,6 +83,8 @@ pub struct Client {
 pub struct Rule {
     /// The load-balancing algorithm.
     pub algorithm: String,
+    /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.
+    pub hash: Option<String>,
     /// `sessionAffinity: ClientIP`: how many seconds a client may stay away and keep its backend; absent for no affinity.
     pub affinity_timeout_seconds: Option<u64>,
     /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.
@@ -118,6 +120,8 @@ pub struct Candidate {
     /// Whether it can be chosen.
     #[serde(rename = "in")]
     pub is_in: bool,
+    /// Its weight against the others; 0 when it takes nothing.
+    pub weight: u32,
     /// Why, in words.
     pub why: String,
     /// Connections open now from this node.

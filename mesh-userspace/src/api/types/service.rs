@@ -53,6 +53,8 @@ pub struct Service {
     pub max_connections_per_backend: Option<u64>,
     /// The load-balancing algorithm.
     pub algorithm: String,
+    /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.
+    pub hash: Option<String>,
     /// `sessionAffinity: ClientIP`: how many seconds a client may stay away and keep its backend; absent for no affinity.
     pub affinity_timeout_seconds: Option<u64>,
     /// The `TrafficPolicy` in force, in the Service's namespace; absent for none.

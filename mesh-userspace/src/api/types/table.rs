@@ -42,6 +42,8 @@ pub struct PortTable {
     pub affinity_timeout_seconds: Option<u64>,
     /// Backends that take new connections.
     pub backends: Vec<SocketAddr>,
+    /// Positions of SLOTS: one for each backend, or more by weight or for Maglev.
+    pub slots: usize,
 }
 
 impl ServiceTable {
@@ -61,7 +63,7 @@ impl ServiceTable {
         let keys: HashMap<_, _> = account.backends.iter().map(|(key, backend)| (backend.id, *key)).collect();
         let ports = account.ports.iter().map(|port| {
             let slots = port.slots.iter().filter_map(|id| keys.get(id).copied()).collect();
-            (&port.frontends, port.algorithm, port.affinity_timeout, slots)
+            (&port.frontends, port.rule.algorithm, port.affinity_timeout, slots)
         });
         let kept = account.backends.keys().copied().collect();
         let limits = [account.max_connections, account.max_connections_per_backend];
@@ -77,13 +79,16 @@ impl ServiceTable {
     ) -> Self {
         let mut ports: Vec<PortTable> = ports
             .map(|(frontends, algorithm, affinity_timeout, slots)| {
-                kept.retain(|key| !slots.contains(key));
+                for key in &slots {
+                    kept.remove(key);
+                }
                 PortTable {
                     protocol: frontends.first().map(|key| key.protocol().to_string()).unwrap_or_default(),
                     frontends: sorted(frontends.iter().map(|key| socket(key.address, key.port))),
                     algorithm: algorithm.name().to_owned(),
                     affinity_timeout_seconds: (affinity_timeout != 0).then_some(affinity_timeout / 1_000_000_000),
-                    backends: sorted(slots.iter().map(|key| socket(key.address, key.port))),
+                    slots: slots.len(),
+                    backends: distinct(slots.iter().map(|key| socket(key.address, key.port))),
                 }
             })
             .collect();
@@ -102,6 +107,10 @@ impl ServiceTable {
 
 fn socket(address: Address, port: Port) -> SocketAddr {
     SocketAddr::new(address.into(), port.host())
+}
+
+fn distinct<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    items.collect::<BTreeSet<T>>().into_iter().collect()
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {

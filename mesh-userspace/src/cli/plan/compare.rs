@@ -91,7 +91,7 @@ pub fn maps(before: &[ServiceTable], after: &[ServiceTable]) -> Vec<MapChange> {
         change("FRONTENDS", &|tables| ports(tables, |port| port.frontends.len())),
         change("ADDRESSES", &|tables| tables.iter().map(|table| table.addresses.len()).sum()),
         change("SERVICES", &|tables| ports(tables, |_| 1)),
-        change("SLOTS", &|tables| ports(tables, |port| port.backends.len())),
+        change("SLOTS", &|tables| ports(tables, |port| port.slots)),
         change("BACKENDS", &|tables| tables.iter().map(backends).sum()),
     ]
 }
@@ -197,6 +197,7 @@ mod tests {
                 frontends: vec![SocketAddr::from(([10, 96, 0, name], 80))],
                 algorithm: "Random".into(),
                 affinity_timeout_seconds: None,
+                slots: backends.len(),
                 backends: backends.into_iter().map(|last| SocketAddr::from(([10, 244, 0, last], 8080))).collect(),
             }],
             kept: vec![],

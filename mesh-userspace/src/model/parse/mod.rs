@@ -9,6 +9,7 @@
 
 mod address;
 mod endpoint_slice;
+mod load_balancer;
 mod metadata;
 mod names;
 mod node;

@@ -3,14 +3,14 @@
 //! The types are the schema, too: [`crate::crd`] makes the `CustomResourceDefinition` of them. A doc comment is what
 //! `kubectl explain` says.
 
+use super::load_balancer::{self, LoadBalancer};
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, metadata};
-use crate::crd::{self, Status};
+use crate::crd::Status;
 use crate::model::{Finding, Kind, Limits, Policy, ServiceKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResource;
-use mesh_common::select::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,16 +102,6 @@ pub struct LimitsSpec {
     pub max_connections_per_backend: Option<u64>,
 }
 
-/// How a backend is chosen.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadBalancer {
-    /// The algorithm.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crd::algorithms")]
-    pub algorithm: Option<String>,
-}
-
 impl From<TrafficPolicyManifest> for TrafficPolicy {
     fn from(manifest: TrafficPolicyManifest) -> Self {
         Self { metadata: manifest.metadata, spec: manifest.spec, status: None }
@@ -158,22 +148,14 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
         report.reject(nothing, "it asks for nothing", "write what you want under it, or remove it");
     }
     let load_balancer = spec.load_balancer.clone().unwrap_or_default();
-    let algorithm = load_balancer.algorithm.as_deref().and_then(|written| {
-        let known = Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == written);
-        if known.is_none() {
-            let all = Algorithm::ALL.map(Algorithm::name).join(" or ");
-            let message = format!("{written:?} is no algorithm");
-            report.reject("spec.loadBalancer.algorithm", message, format!("write {all}"));
-        }
-        known
-    });
+    let (algorithm, balance) = load_balancer::parse(names, &mut report, &load_balancer);
     let limits = spec.limits.clone().unwrap_or_default();
     let limits = Limits {
         max_connections: limits.max_connections,
         max_connections_per_backend: limits.max_connections_per_backend,
     };
     let created = metadata::created(&object.metadata);
-    report.finish(Policy { namespace, name, targets, limits, algorithm, created })
+    report.finish(Policy { namespace, name, targets, limits, algorithm, balance, created })
 }
 
 /// The first object in which nothing is asked for, if any; the API server refuses the same ([`crate::crd`]).

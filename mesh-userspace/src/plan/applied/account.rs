@@ -4,8 +4,7 @@ use super::Epoch;
 use crate::model::ServiceKey;
 use crate::plan::{BackendKey, DesiredService};
 use mesh_common::address::Address;
-use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, FrontendKey, ServiceId, SlotRange};
+use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A Service: the entry that counts for it, its ports, its backends.
@@ -22,6 +21,8 @@ pub struct Account {
     pub max_connections: u64,
     /// The limit in force.
     pub max_connections_per_backend: u64,
+    /// What it asks for beyond that.
+    pub traffic: TrafficRule,
     /// Its elements of `ADDRESSES`.
     pub addresses: Vec<Address>,
     /// Its live ports.
@@ -42,7 +43,7 @@ pub struct AppliedPort {
     /// The elements of `FRONTENDS` that lead to it.
     pub frontends: Vec<FrontendKey>,
     /// How a slot is picked.
-    pub algorithm: Algorithm,
+    pub rule: Rule,
     /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
     pub affinity_timeout: u64,
     /// Where its slots lie.
@@ -56,6 +57,8 @@ pub struct AppliedPort {
 pub struct AppliedBackend {
     /// The entry.
     pub id: BackendId,
+    /// Its weight.
+    pub weight: u32,
     /// Whether its sockets are ended once it is gone.
     pub ends: bool,
 }
@@ -93,6 +96,7 @@ impl Account {
             inherits: None,
             max_connections: mesh_common::tables::UNLIMITED,
             max_connections_per_backend: mesh_common::tables::UNLIMITED,
+            traffic: TrafficRule::default(),
             addresses: Vec::new(),
             ports: Vec::new(),
             backends: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! What a step that succeeded means for what the maps hold.
 
 use super::{Account, Applied, AppliedBackend, AppliedPort, Freed, Gone, Leaving};
-use crate::plan::MapOp;
+use crate::plan::{BackendKey, MapOp};
 use mesh_common::address::Protocol;
 use mesh_common::tables::{BackendId, ServiceId, SlotRange};
 
@@ -26,18 +26,24 @@ impl Applied {
             MapOp::SetMaxConnectionsPerBackend { account, limit } => {
                 self.change(account, |account| account.max_connections_per_backend = limit);
             }
-            MapOp::CreateBackend { id, key, account } => {
+            MapOp::SetTraffic { account, traffic } => self.change(account, |account| account.traffic = traffic),
+            MapOp::SetWeight { key, account, weight, .. } => self.change(account, |account| {
+                if let Some(backend) = account.backends.get_mut(&key) {
+                    backend.weight = weight;
+                }
+            }),
+            MapOp::CreateBackend { id, key, account, weight } => {
                 self.backend_ids.take(id.0);
                 let ends = key.protocol == Protocol::Udp; // until the Service says so: remember_ends
                 self.change(account, |account| {
-                    account.backends.insert(key, AppliedBackend { id, ends });
+                    account.backends.insert(key, AppliedBackend { id, weight, ends });
                 });
             }
-            MapOp::ReviveBackend { id, key, account } => {
+            MapOp::ReviveBackend { id, key, account, weight } => {
                 let ends = self.gone.remove(&id).is_some_and(|gone| gone.ends);
                 self.change(account, |account| {
                     account.gone.remove(&key);
-                    account.backends.insert(key, AppliedBackend { id, ends });
+                    account.backends.insert(key, AppliedBackend { id, weight, ends });
                 });
             }
             // Nothing refers to it: it stays free until it is published.
@@ -47,12 +53,12 @@ impl Applied {
                     *slot = *backend;
                 }
             }),
-            MapOp::OpenPort { id, account, algorithm, affinity_timeout, dialled } => {
+            MapOp::OpenPort { id, rule, affinity_timeout, dialled } => {
                 let (frontends, range, slots) = (Vec::new(), SlotRange::default(), Vec::new());
-                let port = AppliedPort { id, dialled, frontends, algorithm, affinity_timeout, range, slots };
-                self.open(account, port);
+                let port = AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots };
+                self.open(rule.account, port);
             }
-            MapOp::SetAlgorithm { id, algorithm, .. } => self.change_port(id, |port| port.algorithm = algorithm),
+            MapOp::SetRule { id, rule } => self.change_port(id, |port| port.rule = rule),
             MapOp::SetAffinityTimeout { id, timeout } => {
                 self.change_port(id, |port| port.affinity_timeout = timeout);
             }
@@ -87,28 +93,32 @@ impl Applied {
                 self.change(account, |account| account.addresses.retain(|other| other != address));
             }
             MapOp::ClosePort { id } => self.close(id),
-            MapOp::MarkGone { id, key, account } => {
-                let since = self.quarantine.now();
-                let mut ends = false;
-                self.change(account, |account| {
-                    ends = account.backends.remove(&key).is_some_and(|backend| backend.ends);
-                    account.gone.insert(key, id);
-                });
-                self.gone.insert(id, Gone { account, key, since, ends });
-                self.quarantine.stir();
-            }
+            MapOp::MarkGone { id, key, account } => self.mark_gone(id, key, account),
             MapOp::ClearFilter { bit } => self.filter.clear(bit),
-            MapOp::RetireBackend { id } => {
-                if let Some(gone) = self.gone.remove(&id)
-                    && let Some(account) = self.accounts.get_mut(&gone.account)
-                    && account.gone.get(&gone.key) == Some(&id)
-                {
-                    account.gone.remove(&gone.key);
-                }
-                self.quarantine.put(Freed::Backend(id));
-            }
+            MapOp::RetireBackend { id } => self.retire_backend(id),
             MapOp::RetireService { id } => self.retire(id),
         }
+    }
+
+    fn mark_gone(&mut self, id: BackendId, key: BackendKey, account: ServiceId) {
+        let since = self.quarantine.now();
+        let mut ends = false;
+        self.change(account, |account| {
+            ends = account.backends.remove(&key).is_some_and(|backend| backend.ends);
+            account.gone.insert(key, id);
+        });
+        self.gone.insert(id, Gone { account, key, since, ends });
+        self.quarantine.stir();
+    }
+
+    fn retire_backend(&mut self, id: BackendId) {
+        if let Some(gone) = self.gone.remove(&id)
+            && let Some(account) = self.accounts.get_mut(&gone.account)
+            && account.gone.get(&gone.key) == Some(&id)
+        {
+            account.gone.remove(&gone.key);
+        }
+        self.quarantine.put(Freed::Backend(id));
     }
 
     fn change(&mut self, id: ServiceId, change: impl FnOnce(&mut Account)) {

@@ -6,8 +6,9 @@ use crate::model::ServiceKey;
 use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes, Subject};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Address, Port, Protocol};
-use mesh_common::select::Algorithm;
-use mesh_common::tables::{FrontendKey, UNLIMITED};
+use mesh_common::select::{Algorithm, HashBy};
+use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
     let port = DesiredPort {
         frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
         algorithm: Algorithm::Random,
+        hash: HashBy::Client,
         affinity_timeout: 0,
         slots: endpoints.map(backend).collect(),
         kept: Vec::new(),
@@ -38,6 +40,8 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         ports: vec![port],
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,
+        traffic: TrafficRule::default(),
+        weights: BTreeMap::new(),
     }
 }
 

@@ -5,8 +5,9 @@ use crate::maps::{Maps, MemoryMaps};
 use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Port, Protocol};
-use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, Connection, FrontendKey, ServiceId, UNLIMITED};
+use mesh_common::select::{Algorithm, HashBy};
+use mesh_common::tables::{BackendId, Connection, FrontendKey, ServiceId, TrafficRule, UNLIMITED};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 pub type Agent = Reconciler<MemoryMaps>;
@@ -19,6 +20,7 @@ pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
     DesiredPort {
         frontends: vec![frontend(service, number)],
         algorithm: Algorithm::Random,
+        hash: HashBy::Client,
         affinity_timeout: 0,
         slots: endpoints.iter().map(|&e| endpoint(service, e, 80, Protocol::Tcp)).collect(),
         kept: Vec::new(),
@@ -32,6 +34,8 @@ pub fn service(service: u8, ports: Vec<DesiredPort>) -> DesiredService {
         ports,
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,
+        traffic: TrafficRule::default(),
+        weights: BTreeMap::new(),
     }
 }
 

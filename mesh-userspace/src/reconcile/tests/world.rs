@@ -4,8 +4,10 @@ use crate::maps::Maps;
 use crate::model::ServiceKey;
 use crate::plan::{BackendKey, DesiredPort, DesiredService};
 use mesh_common::address::{Address, Port, Protocol};
-use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendState, BackendTag, FilterBit, FrontendKey, Rule, SlotRange, UNLIMITED};
+use mesh_common::select::{Algorithm, HashBy};
+use mesh_common::tables::{
+    BackendState, BackendTag, FilterBit, FrontendKey, Rule, SlotRange, SlowStart, TrafficRule, UNLIMITED,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -95,17 +97,27 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
                 _ => {}
             }
         }
-        let algorithm = if numbers.one_in(2) { Algorithm::Random } else { Algorithm::RoundRobin };
+        // By weight, or as Maglev's table, a backend has several slots.
+        for _ in 0..if slots.is_empty() { 0 } else { numbers.below(4) } {
+            slots.push(slots[numbers.below(slots.len() as u64) as usize]);
+        }
+        let algorithm = Algorithm::ALL[numbers.below(4) as usize];
+        let hash = HashBy::ALL[numbers.below(2) as usize];
         let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
         let end_gone = numbers.one_in(2);
-        ports.push(DesiredPort { frontends, algorithm, affinity_timeout, slots, kept, end_gone });
+        ports.push(DesiredPort { frontends, algorithm, hash, affinity_timeout, slots, kept, end_gone });
     }
+    let backends = ports.iter().flat_map(|port| port.slots.iter().chain(&port.kept)).copied().collect::<BTreeSet<_>>();
+    let weights = backends.into_iter().map(|key| (key, 1 + numbers.below(2) as u32)).filter(|(_, weight)| *weight != 1);
+    let weights = weights.collect();
+    let slow_start = SlowStart { window: 1 + numbers.below(3), from: numbers.below(3) as u16, ramp: [7; 8] };
+    let traffic = TrafficRule { slow_start: numbers.one_in(2).then_some(slow_start) };
     let (max_connections, max_connections_per_backend) = (limit(numbers), limit(numbers));
-    DesiredService { addresses, ports, max_connections, max_connections_per_backend }
+    DesiredService { addresses, ports, max_connections, max_connections_per_backend, traffic, weights }
 }
 
-/// What clients get by one frontend: algorithm, both limits, slots.
-type Reached = (Algorithm, u64, u64, Vec<BackendKey>);
+/// What clients get by one frontend: algorithm and hash, both limits, what else is asked for, slots with weights.
+type Reached = ((Algorithm, HashBy), (u64, u64), TrafficRule, Vec<(BackendKey, u32)>);
 
 /// What the maps mean, without ids.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -131,7 +143,9 @@ pub fn expected_of<'a>(services: impl Iterator<Item = &'a DesiredService>) -> Me
         for port in &service.ports {
             for &key in &port.frontends {
                 let limits = (service.max_connections, service.max_connections_per_backend);
-                meaning.frontends.insert(key, (port.algorithm, limits.0, limits.1, port.slots.clone()));
+                let weight = |key: &BackendKey| (*key, service.weights.get(key).copied().unwrap_or(1));
+                let slots = port.slots.iter().map(weight).collect();
+                meaning.frontends.insert(key, ((port.algorithm, port.hash), limits, service.traffic, slots));
             }
             meaning.serving.extend(port.slots.iter().chain(&port.kept));
         }
@@ -158,10 +172,13 @@ pub fn meaning(maps: &impl Maps) -> Meaning {
             let backend = arrays.backend(arrays.slots[position as usize].load()).expect("a backend in range");
             let tag = BackendTag::unpack(backend.tag.load()).expect("a backend in use");
             assert_eq!((tag.account, tag.state), (rule.account, BackendState::Serving), "slot of {key}");
-            BackendKey { address: backend.address(), port: tag.port, protocol: tag.protocol }
+            let key = BackendKey { address: backend.address(), port: tag.port, protocol: tag.protocol };
+            (key, backend.weight.load() as u32)
         });
         let limits = (account.max_connections.load(), account.max_connections_per_backend.load());
-        meaning.frontends.insert(key, (rule.algorithm, limits.0, limits.1, slots.collect()));
+        let traffic = arrays.traffic(rule.account).expect("an account in range");
+        let traffic = if rule.traffic { traffic.load() } else { TrafficRule::default() };
+        meaning.frontends.insert(key, ((rule.algorithm, rule.hash), limits, traffic, slots.collect()));
         by_account.entry(rule.account.0).or_default().push(key);
     }
     for keys in by_account.values_mut() {

@@ -239,7 +239,9 @@ fn policies_refuse_what_they_do_not_know() {
         ("{TARGET, limits: {maxConnections: ten}}", &["spec.limits.maxConnections: "]),
         (
             "{TARGET, loadBalancer: {algorithm: Fastest}}",
-            &["spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin"],
+            &[
+                "spec.loadBalancer.algorithm: \"Fastest\" is no algorithm; write Random or RoundRobin or LeastConnections or Maglev",
+            ],
         ),
         ("{TARGET}", &["spec: it asks for nothing"]),
         ("{TARGET, limits: {}}", &["spec.limits: it asks for nothing"]),
