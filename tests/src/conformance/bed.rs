@@ -47,6 +47,14 @@ impl Drop for Borrowed<'_> {
     }
 }
 
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // Each would wait for the end of its exec session; the pods go now.
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.drain().flat_map(|(_, clients)| clients).for_each(|client| client.kill());
+    }
+}
+
 impl Bed {
     /// A new cluster whose pods are ready. Nobody serves its Services yet.
     pub fn new() -> Result<Self> {
@@ -78,6 +86,11 @@ impl Bed {
     /// Runs kubectl and returns what it says.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.kubectl().run(arguments)
+    }
+
+    /// The same, with something to read.
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        self.cluster.kubectl().run_with(arguments, input)
     }
 
     /// Creates or changes objects.

@@ -27,7 +27,11 @@ pub fn unit(settings: &Settings) -> Result<Unit> {
         // There is no registry to pull an image from again, and the disk is the machine's.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
-        "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
+        // The disk is not the node's: how full it is says nothing about its pods. 0 switches a threshold off.
+        "evictionHard": {
+            "memory.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%",
+            "imagefs.inodesFree": "0%", "pid.available": "0%",
+        },
     });
     write(&file, &configuration.to_string())?;
     let [v4, v6] = settings.addresses;

@@ -73,7 +73,8 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             21,
             "probes of every kind reach pods, and exec runs in them",
-            "a pod has an exec startup probe, a TCP liveness probe and an HTTP readiness probe; `kubectl exec` asks it for help",
+            "a pod has an exec startup probe, a TCP liveness probe and an HTTP readiness probe; `kubectl exec` asks it for help; \
+             has it make a socket and reads its answer to the end",
             |_| Vec::new(),
             probed,
         ),
@@ -150,6 +151,9 @@ fn names(bed: &Bed) -> Result<String> {
     Ok(seen.join("; "))
 }
 
+/// What a client program is told in one line.
+const UDP_SOCKET: &str = "{\"Udp\":{\"ipv6\":false}}\n";
+
 fn probed(bed: &Bed) -> Result<String> {
     bed.kubectl(&["delete", "pod", "probed", "--ignore-not-found", "--wait"])?;
     let mut container = echo("probed", &[format!("tcp/{PORT}")]);
@@ -164,7 +168,9 @@ fn probed(bed: &Bed) -> Result<String> {
     let restarts = &bed.get(&["pod", "probed"])?["status"]["containerStatuses"][0]["restartCount"];
     let help = bed.kubectl(&["exec", "probed", "--", "/mesh-client", "--help"])?;
     ensure!(help.contains("obey"), "{help}");
-    Ok(format!("ready, {restarts} restarts; it helps"))
+    let obeyed = bed.kubectl_with(&["exec", "--stdin", "probed", "--", "/mesh-client", "obey"], UDP_SOCKET)?;
+    ensure!(obeyed.contains("Socket"), "{obeyed}");
+    Ok(format!("ready, {restarts} restarts; it helps; it obeys"))
 }
 
 fn deployment(_: &Bed) -> Vec<Value> {
