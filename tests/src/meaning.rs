@@ -150,6 +150,9 @@ impl Reader<'_> {
                 let owner = self.owner_name(id);
                 self.say(format!("{owner} has limits: {most} for all, {each} for each backend"));
                 self.open(&owner, entry.active.load());
+                if let Some(traffic) = self.arrays.traffic(id).filter(|_| rule.traffic) {
+                    self.say(format!("{owner} asks for {:?}", traffic.load()));
+                }
             }
             let range = SlotRange::unpack(entry.slots.load());
             let named = self.names.contains_key(&id);
@@ -180,7 +183,8 @@ impl Reader<'_> {
         let Some(entry) = self.arrays.backend(id) else { return "no backend".to_owned() };
         let Some(tag) = BackendTag::unpack(entry.tag.load()) else { return "a free backend".to_owned() };
         let key = FrontendKey::new(entry.address(), tag.port, tag.protocol);
-        format!("{key} {:?} of {}", tag.state, self.owner_name(tag.account))
+        let weight = entry.weight.load().max(1);
+        format!("{key} {:?}, weight {weight}, of {}", tag.state, self.owner_name(tag.account))
     }
 
     /// Every entry of `BACKENDS` in use, in a slot or not.
@@ -214,6 +218,8 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use mesh_common::address::{Address, Port, Protocol};
+    use mesh_common::select::HashBy;
+    use mesh_common::tables::TrafficRule;
     use mesh_userspace::maps::MemoryMaps;
     use mesh_userspace::model::ServiceKey;
     use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, MapOp, Sizes};
@@ -233,6 +239,7 @@ mod tests {
         let port = DesiredPort {
             frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
             algorithm: Algorithm::Random,
+            hash: HashBy::default(),
             affinity_timeout: 0,
             slots: backends.iter().map(key).collect(),
             kept: Vec::new(),
@@ -243,6 +250,8 @@ mod tests {
             ports: vec![port],
             max_connections: 7,
             max_connections_per_backend: UNLIMITED,
+            traffic: TrafficRule::default(),
+            weights: BTreeMap::new(),
         };
         (ServiceKey::new("test", format!("web-{number}")), desired)
     }
@@ -299,7 +308,7 @@ mod tests {
         shows("of []", &|maps| maps.arrays().services[1].slots.store(0));
         shows("has limits: 8 for all", &|maps| maps.arrays().services[1].max_connections.store(8));
         shows("counts 1 open connections", &|maps| maps.arrays().backends[2].active.store(1));
-        shows("Gone of Service", &|maps| {
+        shows("Gone, weight 1, of Service", &|maps| {
             let entry = &maps.arrays().backends[1];
             let tag = BackendTag::unpack(entry.tag.load()).unwrap();
             entry.tag.store(BackendTag { state: mesh_common::tables::BackendState::Gone, ..tag }.pack());
@@ -310,7 +319,7 @@ mod tests {
             services[2].slots.store(services[first.0 as usize].slots.load());
         });
         shows("a port without a frontend", &|maps| {
-            let rule = Rule { account: first, algorithm: Algorithm::Random };
+            let rule = Rule { account: first, algorithm: Algorithm::Random, hash: HashBy::default(), traffic: false };
             maps.arrays().services[9].rule.store(rule.pack());
         });
     }

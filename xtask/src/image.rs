@@ -30,17 +30,17 @@ pub struct Options {
 /// Builds the binary and writes the archive.
 pub fn run(options: &Options) -> Result<()> {
     let rustc = Rustc::find()?;
-    let elsewhere = options.check.then(elsewhere);
-    let binary = build(&rustc, &workspace::root(), elsewhere.as_deref())?;
+    let binary = build(&rustc, &workspace::root())?;
     let size = binary.len();
     let Archive { bytes, digest } = image(options.name.clone(), binary).archive()?;
     let output = options.output.clone().unwrap_or_else(|| workspace::target().join("image/mesh.tar"));
     write(&output, &bytes)?;
     println!("image: {} ({} MB of it mesh)", output.display(), size / 1_000_000);
     println!("image: {}@{digest}", options.name);
-    if let Some(folder) = elsewhere {
+    if options.check {
+        let folder = elsewhere();
         copy(&workspace::root(), &folder)?;
-        let again = build(&rustc, &folder, Some(&folder))?;
+        let again = build(&rustc, &folder)?;
         let found = image(options.name.clone(), again).archive()?.digest;
         ensure!(found == digest, "built from {} its digest is {found}", folder.display());
         println!("image: the same from {}", folder.display());
@@ -71,12 +71,12 @@ fn image(name: String, binary: Vec<u8>) -> Image {
     }
 }
 
-/// Builds `mesh` from the workspace in `root` as one static binary, with the versions of the lock file. `elsewhere` is the
-/// other folder that it is to be the same from: flags must not differ, or every library is built again.
-fn build(rustc: &Rustc, root: &Path, elsewhere: Option<&Path>) -> Result<Vec<u8>> {
+/// Builds `mesh` from the workspace in `root` as one static binary, with the versions of the lock file.
+fn build(rustc: &Rustc, root: &Path) -> Result<Vec<u8>> {
     let folder = workspace::target().join("image");
     let mut flags = remap::flags(rustc)?;
-    flags.extend(elsewhere.map(|other| format!("--remap-path-prefix={}=.", other.display())));
+    // The same flags for both folders, or every library would be built again.
+    flags.push(format!("--remap-path-prefix={}=.", elsewhere().display()));
     flags.push("-Ctarget-feature=+crt-static".to_owned());
     // A build id is a hash of everything, debug information that is stripped included.
     flags.push("-Clink-arg=-Wl,--build-id=none".to_owned());

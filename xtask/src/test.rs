@@ -2,7 +2,7 @@
 
 use crate::tally::Tally;
 use crate::toolchain::Toolchain;
-use crate::{components, ebpf, image, lint, process, setup, workspace};
+use crate::{components, ebpf, lint, process, setup, workspace};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -43,10 +43,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         for (name, outcome) in lint::run(toolchain.as_ref()) {
             check(&mut tally, name, &outcome);
         }
-    }
-
-    if options.filter.is_empty() && !options.unit && workspace::is_ci() {
-        check(&mut tally, "image", &image::check());
     }
 
     println!("\ntook {} s", started.elapsed().as_secs());

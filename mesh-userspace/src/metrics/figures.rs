@@ -9,7 +9,7 @@ use mesh_common::tables::UNLIMITED;
 use prometheus_client::metrics::histogram::Histogram;
 
 /// Services that have series of their own, at most. A series each for what is active and for the two limits, and one for
-/// each reason that has occurred: 13 at most, most often two.
+/// each reason that has occurred: most often two.
 pub const MAX_SERVICES: usize = 2_000;
 
 /// Everything that `/metrics` shows, of one moment.

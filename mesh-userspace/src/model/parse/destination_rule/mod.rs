@@ -10,7 +10,7 @@ mod walk;
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, metadata};
-use crate::model::{Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
+use crate::model::{Balance, Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
 use host::Host;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use mesh_common::select::Algorithm;
@@ -54,6 +54,7 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
         wildcard,
         limits,
         algorithm,
+        balance: Balance::default(),
         ports,
         created: metadata::created(&object.metadata),
         generation: object.metadata.generation,
