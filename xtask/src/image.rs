@@ -48,11 +48,6 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Whether the image is the same from another folder.
-pub fn check() -> Result<()> {
-    run(&Options { output: None, name: NAME.to_owned(), check: true })
-}
-
 /// The image around the binary. It holds nothing else: no shell, no certificates, no users.
 fn image(name: String, binary: Vec<u8>) -> Image {
     let label = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_owned());
