@@ -156,6 +156,9 @@ fn the_account_may_do_what_the_agent_does_and_nothing_else() -> Result<()> {
         "watch namespaces",
         "watch nodes",
         "watch trafficpolicies.mesh.dev -A",
+        "watch destinationrules.networking.istio.io -A",
+        // The report reads an object before it writes a condition on it.
+        "get services -A",
         "patch services --subresource=status -A",
         "patch trafficpolicies.mesh.dev --subresource=status -A",
         "create events.events.k8s.io -A",
@@ -166,7 +169,7 @@ fn the_account_may_do_what_the_agent_does_and_nothing_else() -> Result<()> {
     }
     for line in [
         "get secrets -n mesh-system",
-        "get services -A",
+        "update services -A",
         "list pods -A",
         "get configmaps -n kube-system",
         "patch services -A",
