@@ -177,7 +177,11 @@ async fn one_tells(client: Client) -> Result<()> {
     let stage = Stage::set(client, "told").await?;
     let (service, policy) = (&stage.service, &stage.policy);
     let first = Teller::start(&stage.client, "first");
-    eventually("the first to lead", async || Ok(ensure!(stage.holder().await? == "first"))).await?;
+    eventually("the first to lead", async || {
+        ensure!(stage.holder().await? == "first");
+        Ok(())
+    })
+    .await?;
     let second = Teller::start(&stage.client, "second");
 
     // Nothing is said before anything is known.
@@ -192,7 +196,11 @@ async fn one_tells(client: Client) -> Result<()> {
     stage.expect(policy, &["Accepted=False Conflicted"]).await?;
     stage.expect(service, &["mesh.dev/Unsupported=True NotServed"]).await?;
     let told = [("Conflicted".to_owned(), 1), ("NotServed".to_owned(), 1)];
-    eventually("one Event for each", async || Ok(ensure!(stage.events().await? == told))).await?;
+    eventually("one Event for each", async || {
+        ensure!(stage.events().await? == told);
+        Ok(())
+    })
+    .await?;
 
     // At rest, and when the same is found again, nothing is written.
     let before = stage.versions().await?;
@@ -204,7 +212,11 @@ async fn one_tells(client: Client) -> Result<()> {
 
     // The leader dies without a word: the other takes over, and says nothing that was said.
     first.task.abort();
-    eventually("the second to lead", async || Ok(ensure!(stage.holder().await? == "second"))).await?;
+    eventually("the second to lead", async || {
+        ensure!(stage.holder().await? == "second");
+        Ok(())
+    })
+    .await?;
     tokio::time::sleep(TERMS.renew * 2).await;
     assert_eq!(stage.versions().await?, before);
 
@@ -217,7 +229,11 @@ async fn one_tells(client: Client) -> Result<()> {
     tell(&[&second], &wrong);
     stage.expect(service, &["mesh.dev/Unsupported=True NotServed"]).await?;
     let told = [("Conflicted".to_owned(), 2), ("NotServed".to_owned(), 2)];
-    eventually("each Event twice", async || Ok(ensure!(stage.events().await? == told))).await?;
+    eventually("each Event twice", async || {
+        ensure!(stage.events().await? == told);
+        Ok(())
+    })
+    .await?;
 
     // A leader that ends gives the Lease back: the next need not wait for it to run out.
     second.stop.send(true)?;

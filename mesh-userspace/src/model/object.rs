@@ -104,7 +104,7 @@ pub enum Object {
     /// A node with its zone.
     Node(Node),
     /// A policy attached to Services.
-    Policy(Policy),
+    Policy(Box<Policy>),
 }
 
 impl Object {

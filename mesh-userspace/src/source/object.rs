@@ -48,10 +48,18 @@ pub(super) fn read(parser: &mut Parser, api_version: &str, kind: &str, value: Va
         Kind::EndpointSlice => typed(object, value, |typed| endpoint_slice(parser, &typed)),
         Kind::Node => typed(object, value, |typed| node(parser, &typed)),
         Kind::TrafficPolicy => typed(object.clone(), value, |typed: TrafficPolicyManifest| {
-            item(object, parser.traffic_policy(&typed.into()).map(|parsed| with(parsed, Object::Policy)))
+            item(
+                object,
+                parser
+                    .traffic_policy(&typed.into())
+                    .map(|parsed| with(parsed, |policy| Object::Policy(Box::new(policy)))),
+            )
         }),
         Kind::DestinationRule => typed(object.clone(), value, |typed: DestinationRuleManifest| {
-            item(object, parser.destination_rule(&typed).map(|parsed| with(parsed, Object::Policy)))
+            item(
+                object,
+                parser.destination_rule(&typed).map(|parsed| with(parsed, |policy| Object::Policy(Box::new(policy)))),
+            )
         }),
     }
 }

@@ -69,7 +69,7 @@ impl ClusterState {
             Change::Upsert { object: Object::Service(service), origin } => self.put_service(service, origin),
             Change::Upsert { object: Object::EndpointSlice(slice), .. } => self.put_slice(slice),
             Change::Upsert { object: Object::Node(node), .. } => self.put_node(&node),
-            Change::Upsert { object: Object::Policy(policy), origin } => self.put_policy(policy, origin),
+            Change::Upsert { object: Object::Policy(policy), origin } => self.put_policy(*policy, origin),
             Change::Remove(object) => self.remove(&object),
             Change::Findings { subject, findings } if findings.is_empty() => drop(self.reported.remove(&subject)),
             Change::Findings { subject, findings } => drop(self.reported.insert(subject, findings)),

@@ -118,7 +118,7 @@ fn only_what_changed_is_dirty() {
 fn slices_and_policies_may_come_before_their_service() {
     let mut state = state([
         upsert(Object::EndpointSlice(slice("cart-1", "cart", &[1]))),
-        upsert(Object::Policy(policy("p", &["cart"], 7))),
+        upsert(Object::Policy(Box::new(policy("p", &["cart"], 7)))),
     ]);
     let finding = &state.findings()[0];
     assert_eq!((finding.severity, &*finding.field), (Severity::Unresolved, "spec.targetRefs[0]"));
@@ -158,17 +158,17 @@ fn two_services_on_one_address_are_served_one_after_the_other() {
 fn of_two_policies_the_older_is_in_force() {
     let mut state = state([
         upsert(Object::Service(service("cart", "10.96.0.1"))),
-        upsert(Object::Policy(policy("b", &["cart"], 2))),
-        upsert(Object::Policy(policy("a", &["cart"], 1))),
+        upsert(Object::Policy(Box::new(policy("b", &["cart"], 2)))),
+        upsert(Object::Policy(Box::new(policy("a", &["cart"], 1)))),
     ]);
     assert_eq!(limit(&state, "cart"), Some(2));
     assert_eq!(state.findings()[0].object.as_ref().unwrap().name, "a".into());
     dirty(&mut state);
-    state.apply(upsert(Object::Policy(policy("a", &["cart"], 3))));
+    state.apply(upsert(Object::Policy(Box::new(policy("a", &["cart"], 3)))));
     assert!(dirty(&mut state).is_empty(), "a policy that is not in force changes nothing");
-    state.apply(upsert(Object::Policy(policy("b", &["cart"], 4))));
+    state.apply(upsert(Object::Policy(Box::new(policy("b", &["cart"], 4)))));
     assert_eq!((dirty(&mut state), limit(&state, "cart")), (vec!["shop/cart".to_owned()], Some(4)));
-    state.apply(upsert(Object::Policy(policy("b", &["other"], 4))));
+    state.apply(upsert(Object::Policy(Box::new(policy("b", &["other"], 4)))));
     assert_eq!(limit(&state, "cart"), Some(3));
     assert!(dirty(&mut state).contains(&"shop/cart".to_owned()));
 }
@@ -181,14 +181,14 @@ fn what_names_a_service_comes_before_patterns_and_the_longer_pattern_before_the_
         limits: Limits { max_connections: Some(limit), ..Limits::default() },
         ..Policy::asking_nothing(Kind::DestinationRule, namespace, name)
     };
-    state.apply(upsert(Object::Policy(wildcard("istio-system", "root", ".svc.cluster.local", 1))));
-    state.apply(upsert(Object::Policy(wildcard("shop", "all", "", 2))));
+    state.apply(upsert(Object::Policy(Box::new(wildcard("istio-system", "root", ".svc.cluster.local", 1)))));
+    state.apply(upsert(Object::Policy(Box::new(wildcard("shop", "all", "", 2)))));
     state.apply(upsert(Object::Service(service("cart", "10.96.0.1"))));
     let limit = |state: &ClusterState| state.compile(&key("cart")).unwrap().max_connections;
     assert_eq!(limit(&state), 2, "the Service's own namespace first");
-    state.apply(upsert(Object::Policy(wildcard("shop", "longer", ".shop.svc.cluster.local", 3))));
+    state.apply(upsert(Object::Policy(Box::new(wildcard("shop", "longer", ".shop.svc.cluster.local", 3)))));
     assert_eq!((limit(&state), dirty(&mut state)), (3, vec!["shop/cart".to_owned()]));
-    state.apply(upsert(Object::Policy(policy("named", &["cart"], 4))));
+    state.apply(upsert(Object::Policy(Box::new(policy("named", &["cart"], 4)))));
     assert_eq!(limit(&state), 4);
     assert_eq!(state.findings(), [], "a pattern that comes after another is no conflict");
     for (kind, namespace, name, left) in [
@@ -207,8 +207,11 @@ fn of_two_kinds_the_older_is_in_force_and_the_other_says_so() {
     let mut state = ClusterState::new("node-1", 0);
     state.apply(upsert(Object::Service(service("cart", "10.96.0.1"))));
     let rule = Policy { kind: Kind::DestinationRule, created: "2026-01-02".into(), ..policy("cart", &["cart"], 2) };
-    state.apply(upsert(Object::Policy(rule)));
-    state.apply(upsert(Object::Policy(Policy { created: "2026-01-01".into(), ..policy("cart", &["cart"], 1) })));
+    state.apply(upsert(Object::Policy(Box::new(rule))));
+    state.apply(upsert(Object::Policy(Box::new(Policy {
+        created: "2026-01-01".into(),
+        ..policy("cart", &["cart"], 1)
+    }))));
     assert_eq!(state.compile(&key("cart")).unwrap().max_connections, 1);
     let [finding] = &state.findings()[..] else { panic!("{:?}", state.findings()) };
     let said = format!("{} {} {}", finding.object.as_ref().unwrap(), finding.field, finding.message);
@@ -285,7 +288,7 @@ fn any_change() -> impl Strategy<Value = Change> {
     let policies = (name(), prop::collection::btree_set(name(), 1..3), 0u64..3, created).prop_map(
         |(name, targets, limit, created)| {
             let targets: Vec<_> = targets.into_iter().collect();
-            upsert(Object::Policy(Policy { created: created.into(), ..policy(name, &targets, limit) }))
+            upsert(Object::Policy(Box::new(Policy { created: created.into(), ..policy(name, &targets, limit) })))
         },
     );
     let kinds = prop::sample::select(vec![Kind::Service, Kind::EndpointSlice, Kind::TrafficPolicy]);
