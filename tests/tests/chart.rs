@@ -156,7 +156,6 @@ fn the_account_may_do_what_the_agent_does_and_nothing_else() -> Result<()> {
         "watch namespaces",
         "watch nodes",
         "watch trafficpolicies.mesh.dev -A",
-        "watch destinationrules.networking.istio.io -A",
         // The report reads an object before it writes a condition on it.
         "get services -A",
         "patch services --subresource=status -A",

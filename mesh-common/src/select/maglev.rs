@@ -115,26 +115,6 @@ mod tests {
                 prop_assert!((share / wanted - 1.0).abs() < 0.1 , "{share} instead of {wanted}");
             }
         }
-
-        #[test]
-        fn a_backend_that_goes_takes_few_clients_of_others_along(count in 3u64..60, seed in 0u64..1 << 60) {
-            let before = entries(seed..seed + count);
-            let gone = (seed % count) as usize;
-            let mut after = before.clone();
-            after.remove(gone);
-            let size = size(before.len());
-            let moved = disruption(&before, &after, size);
-            // Its own share must move; of the others at most a twelfth more.
-            prop_assert!(moved < 1.0 / count as f64 + 0.085, "{moved} of all clients moved, of {count} backends");
-        }
-
-        #[test]
-        fn the_order_of_the_entries_moves_little(count in 2u64..40, seed in 0u64..1 << 60) {
-            let before = entries(seed..seed + count);
-            let mut after = before.clone();
-            after.reverse();
-            prop_assert!(disruption(&before, &after, size(before.len())) < 0.12);
-        }
     }
 
     #[test]
@@ -148,6 +128,29 @@ mod tests {
         (0..25_100u64).for_each(|client| counts[at(client, 0) as usize] += 1.0);
         let chi: f64 = counts.iter().map(|count| (count - 100.0).powi(2) / 100.0).sum();
         assert!(chi < 325.0, "{chi}");
+    }
+
+    /// What holds on the average of many sets of backends; a single set may be unlucky. The sets are always the same.
+    #[test]
+    fn few_clients_move_for_the_sake_of_others() {
+        const SETS: u64 = 400;
+        for count in [2u64, 3, 4, 5, 8, 13, 21, 39, 59] {
+            let (mut reordered, mut along) = (0.0, 0.0);
+            for set in 0..SETS {
+                let seed = mix(set) >> 4;
+                let before = entries(seed..seed + count);
+                let size = size(before.len());
+                let mut after = before.clone();
+                after.reverse();
+                reordered += disruption(&before, &after, size) / SETS as f64;
+                let mut after = before.clone();
+                after.remove((seed % count) as usize);
+                // The share of the one that goes must move.
+                along += (disruption(&before, &after, size) - 1.0 / count as f64) / SETS as f64;
+            }
+            assert!(reordered < 0.04, "{reordered} of all clients move when {count} backends are listed in reverse");
+            assert!(along < 0.04, "{along} of all clients move along with one of {count} backends that goes");
+        }
     }
 
     #[test]
