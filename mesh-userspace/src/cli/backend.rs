@@ -1,8 +1,8 @@
 //! `mesh backend`: endpoints with the verdict on each.
 
-use super::arguments::{NamespaceArguments, SocketArguments};
+use super::asking::ListArguments;
 use super::exit::Exit;
-use super::output::{Listed, OutputArguments};
+use super::output::Listed;
 use super::table::{Cell, Column, Tone};
 use super::words;
 use crate::api::types::{Backend, BackendState};
@@ -19,17 +19,7 @@ pub struct Arguments {
 enum Verb {
     /// List backends: each endpoint of each Service port with its verdict and its connections.
     #[command(visible_alias = "ls", after_help = EXAMPLES)]
-    List(List),
-}
-
-#[derive(clap::Args, Debug)]
-struct List {
-    #[command(flatten)]
-    namespace: NamespaceArguments,
-    #[command(flatten)]
-    socket: SocketArguments,
-    #[command(flatten)]
-    output: OutputArguments,
+    List(ListArguments),
 }
 
 const EXAMPLES: &str = "\
@@ -45,9 +35,7 @@ impl Arguments {
     /// Lists.
     pub async fn run(self) -> anyhow::Result<Exit> {
         let Verb::List(list) = self.verb;
-        let client = list.socket.client();
-        let scope = list.namespace.parameter();
-        list.output.list::<Backend>(async || client.get("/v1/backends", &scope).await).await?;
+        list.run::<Backend>("/v1/backends").await?;
         Ok(Exit::Ok)
     }
 }

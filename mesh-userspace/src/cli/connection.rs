@@ -1,8 +1,8 @@
 //! `mesh connection`: sockets that are connected through a Service.
 
-use super::arguments::{NamespaceArguments, SocketArguments};
+use super::asking::ListArguments;
 use super::exit::Exit;
-use super::output::{Listed, OutputArguments};
+use super::output::Listed;
 use super::table::{Cell, Column};
 use super::words;
 use crate::api::types::Connection;
@@ -19,17 +19,7 @@ pub struct Arguments {
 enum Verb {
     /// List connections: what the client dialled, where it was sent, since when.
     #[command(visible_alias = "ls", after_help = EXAMPLES)]
-    List(List),
-}
-
-#[derive(clap::Args, Debug)]
-struct List {
-    #[command(flatten)]
-    namespace: NamespaceArguments,
-    #[command(flatten)]
-    socket: SocketArguments,
-    #[command(flatten)]
-    output: OutputArguments,
+    List(ListArguments),
 }
 
 const EXAMPLES: &str = "\
@@ -43,9 +33,7 @@ impl Arguments {
     /// Lists.
     pub async fn run(self) -> anyhow::Result<Exit> {
         let Verb::List(list) = self.verb;
-        let client = list.socket.client();
-        let scope = list.namespace.parameter();
-        list.output.list::<Connection>(async || client.get("/v1/connections", &scope).await).await?;
+        list.run::<Connection>("/v1/connections").await?;
         Ok(Exit::Ok)
     }
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod arguments;
+mod asking;
 mod backend;
 mod completions;
 mod connection;

@@ -1,8 +1,8 @@
 //! `mesh policy`: the policies that owners wrote, and where they are in force.
 
-use super::arguments::{NamespaceArguments, SocketArguments};
+use super::asking::{ListArguments, ShowArguments};
 use super::exit::Exit;
-use super::output::{Listed, OutputArguments};
+use super::output::Listed;
 use super::table::{Cell, Column, Table, Tone};
 use super::words;
 use crate::api::types::{Policy, PolicyDetail};
@@ -19,20 +19,10 @@ pub struct Arguments {
 enum Verb {
     /// List TrafficPolicies and DestinationRules: what they ask for, and how many Services follow them.
     #[command(visible_alias = "ls", after_help = LIST_EXAMPLES)]
-    List(List),
+    List(ListArguments),
     /// Show one policy: the Services that follow it, and everything that is wrong with it.
     #[command(visible_aliases = ["describe", "get"], after_help = SHOW_EXAMPLES)]
     Show(Show),
-}
-
-#[derive(clap::Args, Debug)]
-struct List {
-    #[command(flatten)]
-    namespace: NamespaceArguments,
-    #[command(flatten)]
-    socket: SocketArguments,
-    #[command(flatten)]
-    output: OutputArguments,
 }
 
 #[derive(clap::Args, Debug)]
@@ -40,13 +30,8 @@ struct Show {
     /// The policy: NAME, or NAMESPACE/NAME. Of two kinds with one name, both are shown.
     #[arg(value_name = "POLICY")]
     name: String,
-    /// Its namespace.
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
-    namespace: String,
     #[command(flatten)]
-    socket: SocketArguments,
-    #[command(flatten)]
-    output: OutputArguments,
+    which: ShowArguments,
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -67,17 +52,8 @@ impl Arguments {
     /// Lists or shows.
     pub async fn run(self) -> anyhow::Result<Exit> {
         match self.verb {
-            Verb::List(list) => {
-                let client = list.socket.client();
-                let scope = list.namespace.parameter();
-                list.output.list::<Policy>(async || client.get("/v1/policies", &scope).await).await?;
-            }
-            Verb::Show(show) => {
-                let client = show.socket.client();
-                let (namespace, name) = show.name.split_once('/').unwrap_or((&show.namespace, &show.name));
-                let path = format!("/v1/policies/{namespace}/{name}");
-                show.output.one(async || client.get(&path, &[]).await, describe_all).await?;
-            }
+            Verb::List(list) => list.run::<Policy>("/v1/policies").await?,
+            Verb::Show(show) => show.which.run("/v1/policies", &show.name, describe_all).await?,
         }
         Ok(Exit::Ok)
     }

@@ -1,8 +1,8 @@
 //! `mesh service`: Services as the agent serves them.
 
-use super::arguments::{NamespaceArguments, SocketArguments};
+use super::asking::{ListArguments, ShowArguments};
 use super::exit::Exit;
-use super::output::{Listed, OutputArguments};
+use super::output::Listed;
 use super::table::{Cell, Column, Table, Tone};
 use super::words;
 use crate::api::types::{Backend, Service, ServiceDetail, ServiceState};
@@ -19,20 +19,10 @@ pub struct Arguments {
 enum Verb {
     /// List Services: addresses, ports, backends, connections against their limit, refusals.
     #[command(visible_alias = "ls", after_help = LIST_EXAMPLES)]
-    List(List),
+    List(ListArguments),
     /// Show one Service: each endpoint with its verdict, the policy, what was refused and why.
     #[command(visible_aliases = ["describe", "get"], after_help = SHOW_EXAMPLES)]
     Show(Show),
-}
-
-#[derive(clap::Args, Debug)]
-struct List {
-    #[command(flatten)]
-    namespace: NamespaceArguments,
-    #[command(flatten)]
-    socket: SocketArguments,
-    #[command(flatten)]
-    output: OutputArguments,
 }
 
 #[derive(clap::Args, Debug)]
@@ -40,13 +30,8 @@ struct Show {
     /// The Service: NAME, or NAMESPACE/NAME.
     #[arg(value_name = "SERVICE")]
     name: String,
-    /// Its namespace.
-    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
-    namespace: String,
     #[command(flatten)]
-    socket: SocketArguments,
-    #[command(flatten)]
-    output: OutputArguments,
+    which: ShowArguments,
 }
 
 const LIST_EXAMPLES: &str = "\
@@ -71,17 +56,8 @@ impl Arguments {
     /// Lists or shows.
     pub async fn run(self) -> anyhow::Result<Exit> {
         match self.verb {
-            Verb::List(list) => {
-                let client = list.socket.client();
-                let scope = list.namespace.parameter();
-                list.output.list::<Service>(async || client.get("/v1/services", &scope).await).await?;
-            }
-            Verb::Show(show) => {
-                let client = show.socket.client();
-                let (namespace, name) = show.name.split_once('/').unwrap_or((&show.namespace, &show.name));
-                let path = format!("/v1/services/{namespace}/{name}");
-                show.output.one(async || client.get(&path, &[]).await, describe).await?;
-            }
+            Verb::List(list) => list.run::<Service>("/v1/services").await?,
+            Verb::Show(show) => show.which.run("/v1/services", &show.name, describe).await?,
         }
         Ok(Exit::Ok)
     }
