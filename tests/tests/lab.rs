@@ -27,7 +27,15 @@ fn the_shop_keeps_its_promises_stays_up_and_is_taken_down() -> Result<()> {
     ensure!(down.status.success(), "{}", text(&down.stderr));
     assert!(run.status.success(), "{said}{complained}");
     assert!(!said.contains('\x1b'), "a pipe is no terminal");
-    for act in ["Traffic", "goes, one comes", "and not one more", "is killed", "adopts", "promises were kept"] {
+    for act in [
+        "Traffic",
+        "goes, one comes",
+        "and not one more",
+        "is a canary of",
+        "is killed",
+        "adopts",
+        "promises were kept",
+    ] {
         assert!(said.contains(act), "{act} is missing:\n{said}");
     }
     let page = text(&page?.stdout);

@@ -1,5 +1,6 @@
 //! What happens in the lab, one act after the other.
 
+mod canary;
 mod change;
 mod limit;
 mod orphan;
@@ -13,5 +14,6 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     spread::play(lab)?;
     change::play(lab)?;
     limit::play(lab)?;
+    canary::play(lab)?;
     orphan::play(lab)
 }

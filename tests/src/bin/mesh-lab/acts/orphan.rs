@@ -1,4 +1,4 @@
-//! Acts four and five: the agent is killed and traffic goes on; it returns and adopts what is there.
+//! The last two acts: the agent is killed and traffic goes on; it returns and adopts what is there.
 
 use super::change::{choose, pods, wait_reached};
 use crate::figures::{Figures, connections};
