@@ -152,7 +152,7 @@ fn s33_what_is_not_served_is_reported_and_the_rest_served() {
             "type: NodePort",
             &["spec.type: its node ports are served to clients in the cluster; clients outside are not served yet"][..],
         ),
-        ("type: LoadBalancer", &["spec.type: its addresses are served to clients in the cluster"]),
+        ("type: LoadBalancer", &["spec.type: its addresses and node ports are served to clients"]),
         ("trafficDistribution: PreferMoon", &["spec.trafficDistribution: \"PreferMoon\""]),
         ("trafficDistribution: PreferClose", &[]),
     ] {
