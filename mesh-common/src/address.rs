@@ -43,6 +43,23 @@ impl Address {
     }
 }
 
+impl Address {
+    /// `127.0.0.1`.
+    pub const LOOPBACK_V4: Self = Self::from_v4_word(u32::from_ne_bytes([127, 0, 0, 1]));
+    /// `::1`.
+    pub const LOOPBACK_V6: Self = Self::from_words([0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])]);
+
+    /// Whether this is one of these two.
+    #[inline(always)]
+    pub const fn is_loopback(&self) -> bool {
+        let w = self.words();
+        w[0] == 0
+            && w[1] == 0
+            && (w[2] == V4_MAPPED_WORD && w[3] == u32::from_ne_bytes([127, 0, 0, 1])
+                || w[2] == 0 && w[3] == u32::from_ne_bytes([0, 0, 0, 1]))
+    }
+}
+
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip {
@@ -201,6 +218,17 @@ mod tests {
             prop_assert_eq!(Port::from_network(Port::from_host(a).network()), Port::from_host(a));
             prop_assert_eq!(Port::from_host(a).cmp(&Port::from_host(b)), a.cmp(&b));
         }
+    }
+
+    #[test]
+    fn loopback_is_one_address_of_each_family() {
+        for (text, is) in
+            [("127.0.0.1", true), ("::1", true), ("127.0.0.2", false), ("::2", false), ("10.0.0.1", false)]
+        {
+            assert_eq!(Address::from(text.parse::<IpAddr>().unwrap()).is_loopback(), is, "{text}");
+        }
+        assert_eq!(IpAddr::from(Address::LOOPBACK_V4).to_string(), "127.0.0.1");
+        assert_eq!(IpAddr::from(Address::LOOPBACK_V6).to_string(), "::1");
     }
 
     #[test]

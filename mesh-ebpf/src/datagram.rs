@@ -22,7 +22,7 @@ const ANY: u64 = 0;
 #[inline(always)]
 pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
     let frontend = FrontendKey::new(socket.address(), socket.port(), Protocol::Udp);
-    let id = match frontend::find(&frontend) {
+    let id = match frontend::find(&frontend, || socket.netns()) {
         Destination::Foreign => return Verdict::Pass,
         Destination::Service(id) => id,
         Destination::Unlisted(account) => {

@@ -20,7 +20,7 @@ use mesh_common::tables::{BackendTag, Connection, FrontendKey, Rule, Service, Se
 pub fn connect<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
     let Some(protocol) = socket.protocol() else { return Verdict::Pass };
     let frontend = FrontendKey::new(socket.address(), socket.port(), protocol);
-    match frontend::find(&frontend) {
+    match frontend::find(&frontend, || socket.netns()) {
         Destination::Service(id) => {
             let occasion = Occasion { cookie: socket.cookie(), frontend: &frontend, service: id };
             match admit(socket, &occasion) {

@@ -1,6 +1,7 @@
 //! What the command line asks of the agent.
 
 use crate::datapath::Sizes;
+use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub struct AgentConfig {
     pub node_name: String,
     /// Whether `spec.externalIPs` are served.
     pub external_ips: bool,
+    /// At whose addresses `NodePort`s are served.
+    pub node_ports: NodePorts,
     /// The data path.
     pub datapath: DatapathConfig,
     /// The unix socket of the API.

@@ -247,6 +247,7 @@ mod tests {
         };
         let desired = DesiredService {
             addresses: vec![address],
+            nodes: false,
             ports: vec![port],
             max_connections: 7,
             max_connections_per_backend: UNLIMITED,
@@ -319,7 +320,13 @@ mod tests {
             services[2].slots.store(services[first.0 as usize].slots.load());
         });
         shows("a port without a frontend", &|maps| {
-            let rule = Rule { account: first, algorithm: Algorithm::Random, hash: HashBy::default(), traffic: false };
+            let rule = Rule {
+                account: first,
+                algorithm: Algorithm::Random,
+                hash: HashBy::default(),
+                traffic: false,
+                nodes: false,
+            };
             maps.arrays().services[9].rule.store(rule.pack());
         });
     }

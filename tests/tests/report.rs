@@ -190,7 +190,7 @@ async fn one_tells(client: Client) -> Result<()> {
 
     let wrong = stage.report(vec![
         finding(policy, Severity::Conflict, "another was first"),
-        finding(service, Severity::Unsupported, "NodePort is not served"),
+        finding(service, Severity::Unsupported, "its node ports are served to clients in the cluster"),
     ]);
     tell(&[&first, &second], &wrong);
     stage.expect(policy, &["Accepted=False Conflicted"]).await?;

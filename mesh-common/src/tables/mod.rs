@@ -44,7 +44,7 @@ pub use settings::Settings;
 pub use traffic::{SlowStart, Traffic, TrafficRule};
 
 /// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Default sizes, in entries. The agent may load other sizes (`--max-...`); pins of another size are refused.
 pub mod sizes {

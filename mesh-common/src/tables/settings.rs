@@ -13,8 +13,10 @@ pub struct Settings {
     pub event_cost: Atomic64,
     /// Events not written because the budget was spent or the ring full. Written by: programs.
     pub events_lost: Atomic64,
+    /// The network namespace of the node (`SO_NETNS_COOKIE`): its clients reach `NodePort`s at loopback addresses, too.
+    pub node_netns: Atomic64,
     /// Zero.
-    pub _reserved: [u64; 5],
+    pub _reserved: [u64; 4],
 }
 
 impl Settings {

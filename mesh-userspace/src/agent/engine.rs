@@ -8,6 +8,7 @@ use crate::api::query::EventFeed;
 use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
 use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
+use crate::drain;
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
@@ -78,6 +79,8 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         let maps = KernelMaps::new(descriptors(loaded.pins())?)?;
         set_sampling(maps.arrays().settings, config.events);
+        let netns = drain::own_netns().context("ask for the cookie of the node's network namespace")?;
+        maps.arrays().settings.node_netns.store(netns);
         let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
         let reconciler = Reconciler::adopt(maps, || grace.wait())?;
         if loaded.adopted {
@@ -90,7 +93,9 @@ impl Engine {
         Ok(Self {
             config: config.clone(),
             source: source.to_owned(),
-            state: ClusterState::new(config.node_name.as_str(), 1).with_external_ips(config.external_ips),
+            state: ClusterState::new(config.node_name.as_str(), 1)
+                .with_external_ips(config.external_ips)
+                .with_node_ports(config.node_ports),
             reconciler,
             since: Timestamp::now(),
             progress: Progress::default(),

@@ -108,7 +108,7 @@ async fn follow(config: &AgentConfig, changes: mpsc::Sender<Vec<Change>>) -> any
         }
         Source::Kubernetes(connection) => {
             let (client, url) = kubernetes::connect(connection).await?;
-            let source = kubernetes::spawn(client.clone(), &config.node_name, changes);
+            let source = kubernetes::spawn(client.clone(), &config.node_name, config.node_ports, changes);
             Ok(Following { client: Some(client), name: url, _source: Box::new(source) })
         }
     }

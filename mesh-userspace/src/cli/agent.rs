@@ -5,7 +5,9 @@ use super::exit::Exit;
 use crate::agent;
 use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, Source};
 use crate::datapath::{self, Sizes};
+use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
+use clap::builder::TypedValueParser as _;
 use mesh_common::tables::sizes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +41,11 @@ pub struct Arguments {
     /// Serve spec.externalIPs. Off by default: who may write them into a Service may take any traffic (CVE-2020-8554).
     #[arg(long)]
     external_ips: bool,
+
+    /// At whose addresses clients in the cluster reach NodePorts. For all-nodes the agent follows every Node; in clusters of
+    /// thousands of nodes their heartbeats may be too much for the API server.
+    #[arg(long, value_name = "WHOSE", default_value = NodePorts::default().name(), value_parser = node_ports())]
+    node_ports: NodePorts,
 
     #[command(flatten)]
     datapath: DatapathArguments,
@@ -115,6 +122,12 @@ fn entries() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(2..=1 << 26)
 }
 
+/// One of the choices' names.
+fn node_ports() -> impl clap::builder::TypedValueParser<Value = NodePorts> {
+    let names = clap::builder::PossibleValuesParser::new(NodePorts::ALL.map(NodePorts::name));
+    names.map(|name| NodePorts::ALL.into_iter().find(|choice| choice.name() == name).unwrap_or_default())
+}
+
 impl Arguments {
     /// Runs the agent until it is told to end.
     pub fn run(self) -> anyhow::Result<Exit> {
@@ -129,6 +142,7 @@ impl Arguments {
             },
             node_name: self.node_name,
             external_ips: self.external_ips,
+            node_ports: self.node_ports,
             datapath: self.datapath.config()?,
             socket: self.socket,
             health: self.health_address,
@@ -172,6 +186,7 @@ mod tests {
         assert_eq!((config.health, config.metrics), (None, None));
         assert_eq!(config.events, EventSampling::default());
         assert!(!config.external_ips, "CVE-2020-8554");
+        assert_eq!(config.node_ports, NodePorts::AllNodes);
     }
 
     #[test]
@@ -180,12 +195,13 @@ mod tests {
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
              --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --max-affinities 9 \
              --event-sample 10 --event-rate 11 --external-ips --health-address 0.0.0.0:10256 \
-             --metrics-address [::1]:10249",
+             --metrics-address [::1]:10249 --node-ports this-node",
         )
         .unwrap();
         assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
         assert_eq!(config.socket, PathBuf::from("/s"));
         assert!(config.external_ips);
+        assert_eq!(config.node_ports, NodePorts::ThisNode);
         assert_eq!(config.health, "0.0.0.0:10256".parse().ok());
         assert_eq!(config.metrics, "[::1]:10249".parse().ok());
         let sizes = Sizes {
@@ -225,6 +241,7 @@ mod tests {
             "agent --manifests m --node-name n --max-slots 100000000",
             "agent --manifests m --node-name n --event-rate -1",
             "agent --manifests m --node-name=",
+            "agent --manifests m --node-name n --node-ports some",
             "agent --manifests m --node-name n --health-address 10256",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -6,6 +6,8 @@
 mod destroy;
 mod netns;
 
+pub use netns::own_cookie as own_netns;
+
 use mesh_common::address::Protocol;
 use std::collections::{HashMap, HashSet};
 

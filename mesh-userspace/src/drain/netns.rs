@@ -72,7 +72,7 @@ fn candidates() -> impl Iterator<Item = PathBuf> {
 }
 
 /// The cookie of the calling thread's network namespace.
-fn own_cookie() -> io::Result<u64> {
+pub fn own_cookie() -> io::Result<u64> {
     let socket = UdpSocket::bind(("::", 0)).or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))?;
     let mut cookie = 0_u64;
     let mut len = mem::size_of::<u64>() as libc::socklen_t;

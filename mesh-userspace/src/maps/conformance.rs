@@ -96,11 +96,17 @@ fn hashes(maps: &mut impl Maps) {
 
 fn words(maps: &mut impl Maps) {
     let (id, account) = (ServiceId(3), ServiceId(2));
-    let rule = Rule { account, algorithm: Algorithm::Maglev, hash: HashBy::ClientAndPort, traffic: true };
+    let rule = Rule { account, algorithm: Algorithm::Maglev, hash: HashBy::ClientAndPort, traffic: true, nodes: false };
     let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
     let traffic = TrafficRule { slow_start: Some(slow_start) };
-    maps.write(&MapOp::OpenAccount { id: account, service: None, max_connections: 7, max_connections_per_backend: 2 })
-        .unwrap();
+    maps.write(&MapOp::OpenAccount {
+        id: account,
+        service: None,
+        nodes: false,
+        max_connections: 7,
+        max_connections_per_backend: 2,
+    })
+    .unwrap();
     maps.write(&MapOp::OpenPort { id, rule, affinity_timeout: 7, dialled: None }).unwrap();
     let key = BackendKey { address: address(9), port: Port::from_host(8080), protocol: Protocol::Udp };
     maps.write(&MapOp::CreateBackend { id: BackendId(5), key, account, weight: 1 }).unwrap();

@@ -94,7 +94,8 @@ impl MemoryMaps {
             unsampled: Atomic64::new(0),
             event_cost: Atomic64::new(0),
             events_lost: Atomic64::new(0),
-            _reserved: [0; 5],
+            node_netns: Atomic64::new(0),
+            _reserved: [0; 4],
         };
         Self {
             sizes,

@@ -20,7 +20,7 @@ pub fn frontend(key: &FrontendKey) -> [u8; FRONTEND] {
     bytes[..16].copy_from_slice(&key.address.0);
     bytes[16..18].copy_from_slice(&key.port.network().to_ne_bytes());
     bytes[18] = key.protocol;
-    bytes[19] = key._pad;
+    bytes[19] = key.at;
     bytes
 }
 
@@ -30,7 +30,7 @@ pub fn read_frontend(bytes: &[u8]) -> FrontendKey {
         address: Address(part(bytes, 0)),
         port: Port::from_network(u16::from_ne_bytes(part(bytes, 16))),
         protocol: bytes[18],
-        _pad: bytes[19],
+        at: bytes[19],
     }
 }
 

@@ -12,12 +12,12 @@ use mesh_common::tables::{
 /// Does a step. Steps on hashes are not for this function.
 pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
     match *op {
-        MapOp::OpenAccount { id, max_connections, max_connections_per_backend, .. } => {
+        MapOp::OpenAccount { id, nodes, max_connections, max_connections_per_backend, .. } => {
             clear(arrays, id)?;
             let entry = service(arrays, id)?;
             entry.max_connections.store(max_connections);
             entry.max_connections_per_backend.store(max_connections_per_backend);
-            entry.rule.store(Rule::plain(id, Algorithm::default()).pack());
+            entry.rule.store(Rule { nodes, ..Rule::plain(id, Algorithm::default()) }.pack());
         }
         MapOp::SetMaxConnections { account, limit } => service(arrays, account)?.max_connections.store(limit),
         MapOp::SetMaxConnectionsPerBackend { account, limit } => {

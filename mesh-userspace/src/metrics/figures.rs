@@ -60,7 +60,7 @@ pub fn services<M: Maps>(reconciler: &Reconciler<M>) -> (Vec<ServiceFigures>, us
         .accounts()
         .filter_map(|account| {
             let mut figures = ServiceFigures {
-                service: account.service.clone()?,
+                service: account.service.clone().filter(|service| !service.is_nodes())?,
                 active: arrays.service(account.id)?.active.load(),
                 reasons: [0; Reason::ALL.len()],
                 max_connections: limit(account.max_connections),

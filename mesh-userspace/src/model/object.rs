@@ -67,6 +67,16 @@ impl ServiceKey {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
+    /// What the nodes' addresses are kept under. No Service has this key: each has a namespace.
+    pub fn nodes() -> Self {
+        Self::new("", "nodes")
+    }
+
+    /// Whether this is [`ServiceKey::nodes`].
+    pub fn is_nodes(&self) -> bool {
+        self.namespace.is_empty()
+    }
+
     /// The Service as an object.
     pub fn object(&self) -> ObjectRef {
         ObjectRef { kind: Kind::Service, namespace: self.namespace.clone(), name: self.name.clone() }
@@ -75,7 +85,11 @@ impl ServiceKey {
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        if self.is_nodes() {
+            f.write_str("the nodes' addresses")
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// The port that clients dial, 1 to 65535, host order.
     pub port: u16,
+    /// The port that clients dial at nodes' addresses, host order; `None` for none.
+    pub node_port: Option<u16>,
 }
 
 /// `spec.internalTrafficPolicy`.

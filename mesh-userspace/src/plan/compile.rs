@@ -16,7 +16,7 @@ pub struct ServiceView<'a> {
     pub service: &'a Service,
     /// Those of its addresses that are its own: no older Service has them.
     pub addresses: &'a [IpAddr],
-    /// What clients dial besides these: at addresses of load balancers, at external IPs.
+    /// What clients dial besides these: at addresses of load balancers, at external IPs, at nodes' addresses.
     pub externals: &'a [FrontendKey],
     /// Its endpoint slices.
     pub slices: &'a [EndpointSlice],
@@ -72,6 +72,7 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
     });
     Some(DesiredService {
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
+        nodes: false,
         ports: ports.collect(),
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),
@@ -115,7 +116,8 @@ fn frontends(view: ServiceView<'_>, port: &ServicePort, v6: bool) -> Vec<Fronten
 
 fn externals(view: ServiceView<'_>, port: &ServicePort, v6: bool) -> Vec<FrontendKey> {
     let is_of = |key: &&FrontendKey| {
-        key.address.is_v4() != v6 && key.port.host() == port.port && key.protocol() == port.protocol
+        let number = if key.is_node_port() { port.node_port } else { Some(port.port) };
+        key.address.is_v4() != v6 && Some(key.port.host()) == number && key.protocol() == port.protocol
     };
     view.externals.iter().filter(is_of).copied().collect()
 }

@@ -13,7 +13,12 @@ use std::collections::BTreeSet;
 const HERE: Here<'_> = Here { node: "node-1", zone: "" };
 
 fn service(ports: &[(&str, Protocol, u16)]) -> Service {
-    let port = |&(name, protocol, port): &(&str, Protocol, u16)| ServicePort { name: name.into(), protocol, port };
+    let port = |&(name, protocol, port): &(&str, Protocol, u16)| ServicePort {
+        name: name.into(),
+        protocol,
+        port,
+        node_port: None,
+    };
     Service {
         key: ServiceKey::new("shop", "cart"),
         cluster_ips: Vec::new(),

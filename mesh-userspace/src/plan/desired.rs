@@ -11,6 +11,8 @@ use std::fmt;
 pub struct DesiredService {
     /// The Service's addresses: a port that is not listed on them is refused.
     pub addresses: Vec<Address>,
+    /// Whether the addresses are the nodes' and no Service's: what is not a `NodePort` there is left alone.
+    pub nodes: bool,
     /// Each port of each family.
     pub ports: Vec<DesiredPort>,
     /// Most connections at once; [`mesh_common::tables::UNLIMITED`] for none.

@@ -103,9 +103,11 @@ impl Draft<'_> {
         let mut account = Account::new(id, service.clone());
         account.max_connections = desired.max_connections;
         account.max_connections_per_backend = desired.max_connections_per_backend;
+        account.nodes = desired.nodes;
         self.push(MapOp::OpenAccount {
             id,
             service,
+            nodes: desired.nodes,
             max_connections: desired.max_connections,
             max_connections_per_backend: desired.max_connections_per_backend,
         });
@@ -139,6 +141,7 @@ impl Draft<'_> {
                 algorithm: port.algorithm,
                 hash: port.hash,
                 traffic: desired.traffic != TrafficRule::default(),
+                nodes: account.nodes,
             };
             entries.push(self.port(rule, live, port, &ids, &mut own_entry_free));
         }

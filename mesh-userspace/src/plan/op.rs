@@ -20,6 +20,8 @@ pub enum MapOp {
         id: ServiceId,
         /// The Service; `None` for one that an earlier agent left.
         service: Option<ServiceKey>,
+        /// Whether it is no Service's but holds the nodes' addresses.
+        nodes: bool,
         /// Most connections at once.
         max_connections: u64,
         /// Most connections at once to each backend.
@@ -268,7 +270,7 @@ impl fmt::Display for Slots {
 impl fmt::Display for MapOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OpenAccount { id, service, max_connections, max_connections_per_backend } => {
+            Self::OpenAccount { id, service, max_connections, max_connections_per_backend, .. } => {
                 write!(f, "SERVICES[{}]: account", id.0)?;
                 if let Some(service) = service {
                     write!(f, " of {service}")?;

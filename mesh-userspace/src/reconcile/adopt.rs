@@ -110,6 +110,7 @@ impl Reader<'_> {
             ports.insert(id, rule);
             if rule.account == id {
                 let mut account = Account::new(id, None);
+                account.nodes = rule.nodes;
                 account.max_connections = entry.max_connections.load();
                 account.max_connections_per_backend = entry.max_connections_per_backend.load();
                 self.applied.accounts.insert(id, account);

@@ -3,6 +3,7 @@
 use super::addresses::Addresses;
 use super::entry::Entry;
 use super::externals::Externals;
+use super::nodes::Nodes;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Service, ServiceKey};
 use crate::plan::DesiredService;
@@ -31,6 +32,7 @@ pub struct ClusterState {
     pub(super) wildcards: BTreeSet<ObjectRef>,
     pub(super) addresses: Addresses,
     pub(super) externals: Externals,
+    pub(super) nodes: Nodes,
     /// What the sources found wrong, by what it is about.
     pub(super) reported: BTreeMap<Subject, Vec<Finding>>,
     pub(super) counts: Counts,
@@ -54,6 +56,7 @@ impl ClusterState {
             wildcards: BTreeSet::new(),
             addresses: Addresses::default(),
             externals: Externals::default(),
+            nodes: Nodes::default(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
             troubles: Vec::new(),
@@ -90,8 +93,11 @@ impl ClusterState {
         if self.is_synced() { mem::take(&mut self.dirty).into_iter().collect() } else { Vec::new() }
     }
 
-    /// What the maps should hold of a Service; `None` for nothing.
+    /// What the maps should hold of a Service, or of [`ServiceKey::nodes`]; `None` for nothing.
     pub fn compile(&self, key: &ServiceKey) -> Option<DesiredService> {
+        if key.is_nodes() {
+            return self.compile_nodes();
+        }
         let entry = self.entries.get(key)?;
         let service = &entry.service.as_ref()?.object;
         let addresses = self.owned_addresses(service);
@@ -157,6 +163,7 @@ impl ClusterState {
     }
 
     fn put_node(&mut self, node: &Node) {
+        self.note_node(&node.name, &node.addresses);
         if node.name == self.node_name {
             self.deleting = node.deleting;
             self.set_zone(node.zone.clone());
@@ -184,11 +191,13 @@ impl ClusterState {
                     self.take_slice(&service, &own.name);
                 }
             }
-            Kind::Node if *own.name == *self.node_name => {
-                self.deleting = false;
-                self.set_zone(Arc::default());
+            Kind::Node => {
+                self.note_node(&own.name, &[]);
+                if *own.name == *self.node_name {
+                    self.deleting = false;
+                    self.set_zone(Arc::default());
+                }
             }
-            Kind::Node => {}
             Kind::TrafficPolicy | Kind::DestinationRule => self.take_policy(object),
         }
     }

@@ -15,7 +15,7 @@ fn service(name: &str, ip: &str) -> Service {
         cluster_ips: vec![ip.parse().unwrap()],
         load_balancer_ips: Vec::new(),
         external_ips: Vec::new(),
-        ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80 }],
+        ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port: 80, node_port: None }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,
         session_affinity: None,
@@ -227,8 +227,9 @@ fn a_zone_touches_the_services_with_hints() {
     for (endpoint, zone) in hinted.endpoints.iter_mut().zip(["a", "b"]) {
         endpoint.hints = Some(Box::new(crate::model::Hints { zones: vec![zone.into()], nodes: vec![] }));
     }
-    let node =
-        |name: &str, zone: &str| upsert(Object::Node(Node { name: name.into(), zone: zone.into(), deleting: false }));
+    let node = |name: &str, zone: &str| {
+        upsert(Object::Node(Node { name: name.into(), zone: zone.into(), deleting: false, addresses: Vec::new() }))
+    };
     let mut state = state([
         upsert(Object::Service(service("cart", "10.96.0.1"))),
         upsert(Object::Service(service("web", "10.96.0.2"))),

@@ -71,11 +71,14 @@ impl ClusterState {
     pub(super) fn external_owners_changed(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
         for ip in ips {
             self.dirty.extend(self.externals.wanted(&ip).cloned());
+            if self.nodes.has(&ip) {
+                self.dirty.insert(ServiceKey::nodes());
+            }
         }
     }
 
-    /// What clients dial at the addresses besides the ClusterIPs that a Service has to itself: no Service's ClusterIP, and no
-    /// older Service's port.
+    /// What clients dial at the addresses besides the ClusterIPs that a Service has to itself, nodes' addresses among them: no
+    /// Service's ClusterIP, and no older Service's port.
     pub(super) fn external_frontends(&self, service: &Service) -> Vec<FrontendKey> {
         let ips = self.externals.of.get(&service.key).into_iter().flatten();
         let keys = ips.flat_map(|&ip| {
@@ -84,7 +87,8 @@ impl ClusterState {
                 .iter()
                 .map(move |port| (ip, FrontendKey::new(Address::from(ip), Port::from_host(port.port), port.protocol)))
         });
-        keys.filter(|(ip, key)| self.taken_by(service, *ip, key).is_none()).map(|(_, key)| key).collect()
+        let free = keys.filter(|(ip, key)| self.taken_by(service, *ip, key).is_none()).map(|(_, key)| key);
+        free.chain(self.node_port_frontends(service)).collect()
     }
 
     /// The other Service that has a frontend.

@@ -13,7 +13,7 @@ fn service(name: &str, cluster_ip: &str, port: u16) -> Service {
         cluster_ips: vec![cluster_ip.parse().unwrap()],
         load_balancer_ips: vec![SHARED.parse().unwrap()],
         external_ips: vec!["192.0.2.9".parse().unwrap()],
-        ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port }],
+        ports: vec![ServicePort { name: "".into(), protocol: Protocol::Tcp, port, node_port: None }],
         internal_traffic_policy: InternalTrafficPolicy::Cluster,
         traffic_distribution: TrafficDistribution::None,
         session_affinity: None,

@@ -9,6 +9,7 @@ impl ClusterState {
         let mut findings: Vec<Finding> = self.reported.values().flatten().cloned().collect();
         self.address_conflicts(&mut findings);
         self.external_findings(&mut findings);
+        self.node_port_findings(&mut findings);
         self.policy_findings(&mut findings);
         findings
     }

@@ -7,6 +7,7 @@ mod cluster;
 mod entry;
 mod externals;
 mod findings;
+mod nodes;
 mod policies;
 mod services;
 mod view;

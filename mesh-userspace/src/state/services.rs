@@ -20,6 +20,7 @@ impl ClusterState {
                 self.claim(&key);
                 self.attach_wildcards(&key);
                 self.note_externals(&key);
+                self.note_node_ports(&key);
             }
             Some(known) if *known.latest().0 == service => match &mut known.waiting {
                 Some(waiting) => waiting.1 = origin,
@@ -43,6 +44,7 @@ impl ClusterState {
         }
         self.detach_wildcards(key);
         self.note_externals(key);
+        self.note_node_ports(key);
         self.drop_if_empty(key);
     }
 
@@ -97,6 +99,7 @@ impl ClusterState {
             self.dirty.insert(key.clone());
             self.claim(key);
             self.note_externals(key);
+            self.note_node_ports(key);
         }
     }
 

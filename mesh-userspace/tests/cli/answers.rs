@@ -24,7 +24,7 @@ fn cart() -> ServiceName {
 }
 
 fn port() -> ServicePort {
-    ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }
+    ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80, node_port: None }
 }
 
 fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
@@ -152,7 +152,7 @@ pub fn services() -> Vec<Service> {
         message: String::new(),
         cluster_ips: vec!["10.96.0.10".parse().unwrap(), "fd00:96::a".parse().unwrap()],
         external_ips: vec!["203.0.113.9".parse().unwrap()],
-        ports: vec![port(), ServicePort { name: "dns".into(), protocol: "UDP".into(), port: 53 }],
+        ports: vec![port(), ServicePort { name: "dns".into(), protocol: "UDP".into(), port: 53, node_port: None }],
         backends: BackendCounts { eligible: 2, listed: 3 },
         active: 10,
         opened: 1_200,

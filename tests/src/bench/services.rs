@@ -51,6 +51,7 @@ pub fn desired(
     };
     let desired = DesiredService {
         addresses: vec![address],
+        nodes: false,
         ports: vec![port],
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,

@@ -6,5 +6,6 @@ mod endpoints;
 mod external;
 mod frontends;
 mod lives;
+mod nodes;
 mod owner;
 mod sockets;

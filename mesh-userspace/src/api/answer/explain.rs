@@ -25,6 +25,21 @@ struct Dialled {
     protocol: Protocol,
     address: IpAddr,
     port: u16,
+    /// What it is looked up by.
+    frontend: FrontendKey,
+}
+
+impl Dialled {
+    fn new(protocol: Protocol, address: IpAddr, port: u16) -> Self {
+        let frontend = FrontendKey::new(address.into(), Port::from_host(port), protocol);
+        Self { protocol, address, port, frontend }
+    }
+
+    /// Whether this is a port of a Service whose address was dialled.
+    fn is(&self, port: &ServicePort) -> bool {
+        let number = if self.frontend.is_node_port() { port.node_port } else { Some(port.port) };
+        number == Some(self.port) && port.protocol == self.protocol
+    }
 }
 
 impl<M: Maps> Facts<'_, M> {
@@ -48,8 +63,12 @@ impl<M: Maps> Facts<'_, M> {
             likely: String::new(),
             notes: Vec::new(),
         };
-        let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
-        let service = self.state.service_at(dialled.address).or_else(|| self.state.service_at_external(&frontend));
+        let frontend = dialled.frontend;
+        let service = if frontend.is_node_port() {
+            self.state.service_at_node_port(&frontend)
+        } else {
+            self.state.service_at(dialled.address).or_else(|| self.state.service_at_external(&frontend))
+        };
         match service {
             Some(key) => self.at_a_service(key, dialled, &mut explanation),
             None => self.elsewhere(dialled, &mut explanation),
@@ -64,7 +83,11 @@ impl<M: Maps> Facts<'_, M> {
     fn dialled(&self, target: &ExplainTarget) -> Result<Dialled, Failure> {
         let (namespace, service, wanted) = match target {
             ExplainTarget::Address { protocol, address, port } => {
-                return Ok(Dialled { protocol: *protocol, address: address.to_canonical(), port: *port });
+                let mut dialled = Dialled::new(*protocol, address.to_canonical(), *port);
+                let external = self.state.service_at_external(&dialled.frontend).is_some();
+                let at_a_node = self.state.at_a_node(dialled.address, *port, *protocol).filter(|_| !external);
+                dialled.frontend = at_a_node.unwrap_or(dialled.frontend);
+                return Ok(dialled);
             }
             ExplainTarget::Service { namespace, name, port } => (namespace, name, port.as_deref()),
         };
@@ -90,11 +113,17 @@ impl<M: Maps> Facts<'_, M> {
                 action: "see mesh service show".to_owned(),
             });
         };
-        Ok(Dialled { protocol: port.protocol, address: *address, port: port.port })
+        Ok(Dialled::new(port.protocol, *address, port.port))
     }
 
     /// The address is no Service's.
     fn elsewhere(&self, dialled: Dialled, explanation: &mut Explanation) {
+        if dialled.frontend.is_node_port() {
+            let summary =
+                "a node's address, and no Service has this NodePort: the connection goes to where it is addressed";
+            summary.clone_into(&mut explanation.summary);
+            return;
+        }
         if self.reconciler.applied().address(&Address::from(dialled.address)).is_some() {
             let summary = "no Service has this address now; the maps still have it and give it up after a moment";
             summary.clone_into(&mut explanation.summary);
@@ -125,8 +154,7 @@ impl<M: Maps> Facts<'_, M> {
             }
             (state, why) => explanation.notes.push(format!("the Service is {}: {why}", state.name())),
         }
-        let is_listed = |port: &&ServicePort| port.port == dialled.port && port.protocol == dialled.protocol;
-        if detail.service.ports.iter().find(is_listed).is_none() {
+        let Some(listed) = detail.service.ports.iter().find(|port| dialled.is(port)) else {
             let listed: Vec<_> = explanation.ports.iter().map(ToString::to_string).collect();
             let summary = match listed.as_slice() {
                 [] => "the Service lists no port that can be served".to_owned(),
@@ -134,19 +162,33 @@ impl<M: Maps> Facts<'_, M> {
             };
             refuse(explanation, Reason::NoSuchPort, &summary);
             return;
+        };
+        if dialled.frontend.is_node_port() {
+            let whose = if dialled.address.is_loopback() {
+                ": at a loopback address for clients in the node's own network only"
+            } else {
+                " at a node's address"
+            };
+            explanation.notes.push(format!("a NodePort{whose}"));
         }
-        self.at_a_port(&detail, dialled, explanation);
+        self.at_a_port(&detail, dialled, listed, explanation);
     }
 
-    fn at_a_port(&self, detail: &ServiceDetail<'_>, dialled: Dialled, explanation: &mut Explanation) {
+    fn at_a_port(
+        &self,
+        detail: &ServiceDetail<'_>,
+        dialled: Dialled,
+        listed: &ServicePort,
+        explanation: &mut Explanation,
+    ) {
         let v6 = dialled.address.is_ipv6();
-        let frontend = FrontendKey::new(dialled.address.into(), Port::from_host(dialled.port), dialled.protocol);
+        let frontend = dialled.frontend;
         let Some(view) = self.state.ports(detail).into_iter().find(|view| view.frontends.contains(&frontend)) else {
             return;
         };
         let counts = self.reconciler.service_counts(&detail.service.key);
         let policy = detail.policy.map(|policy| policy.policy);
-        let algorithm = policy.and_then(|policy| policy.algorithm_of(dialled.port)).unwrap_or_default();
+        let algorithm = policy.and_then(|policy| policy.algorithm_of(listed.port)).unwrap_or_default();
         let rule = Rule {
             algorithm: algorithm.name().to_owned(),
             hash: hash(policy),

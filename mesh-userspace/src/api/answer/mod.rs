@@ -76,7 +76,7 @@ impl<'a, M: Maps> Facts<'a, M> {
 
     /// What the maps hold of each Service that has a name.
     fn tables(&self) -> Vec<ServiceTable> {
-        let accounts = self.reconciler.applied().accounts().filter(|account| !account.is_empty());
+        let accounts = self.reconciler.applied().accounts().filter(|account| !account.is_empty() && !account.nodes);
         let named =
             accounts.filter_map(|account| Some(ServiceTable::applied(name(account.service.as_ref()?), account)));
         let mut tables: Vec<_> = named.collect();

@@ -130,7 +130,8 @@ fn reasons(counts: Option<&ServiceCounts>) -> BTreeMap<Reason, u64> {
 
 /// The addresses of frontends, each once.
 fn external_ips(frontends: &[FrontendKey]) -> Vec<IpAddr> {
-    let addresses: BTreeSet<IpAddr> = frontends.iter().map(|key| key.address.into()).collect();
+    let outer = frontends.iter().filter(|key| !key.is_node_port());
+    let addresses: BTreeSet<IpAddr> = outer.map(|key| key.address.into()).collect();
     addresses.into_iter().collect()
 }
 
@@ -141,7 +142,12 @@ pub(super) fn affinity_seconds(service: &model::Service) -> Option<u64> {
 
 /// A port as the API gives it.
 pub(super) fn port(port: &model::ServicePort) -> ServicePort {
-    ServicePort { name: port.name.to_string(), protocol: port.protocol.to_string(), port: port.port }
+    ServicePort {
+        name: port.name.to_string(),
+        protocol: port.protocol.to_string(),
+        port: port.port,
+        node_port: port.node_port,
+    }
 }
 
 /// As Kubernetes spells it.

@@ -109,6 +109,8 @@ pub struct ServicePort {
     pub protocol: String,
     /// The number.
     pub port: u16,
+    /// The number at nodes' addresses; absent for none.
+    pub node_port: Option<u16>,
 }
 
 impl fmt::Display for ServicePort {

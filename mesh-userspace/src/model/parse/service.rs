@@ -166,9 +166,22 @@ fn ports(names: &mut Names, report: &mut Report, spec: &core::ServiceSpec) -> Ve
                 "list each port and protocol once",
             );
         }
-        ports.push(ServicePort { name: names.share(name), protocol, port });
+        ports.push(ServicePort { name: names.share(name), protocol, port, node_port: node_port(report, spec, i) });
     }
     ports
+}
+
+/// SEMANTICS 12 and 13. The API server gives one out unless it is told not to; here none is given out.
+fn node_port(report: &mut Report, spec: &core::ServiceSpec, i: usize) -> Option<u16> {
+    let number = spec.ports.as_ref()?.get(i)?.node_port.filter(|&number| number != 0)?;
+    if !matches!(spec.type_.as_deref(), Some("NodePort" | "LoadBalancer")) {
+        return None;
+    }
+    let port = address::port(number);
+    if port.is_none() {
+        report.reject(format!("spec.ports[{i}].nodePort"), format!("{number} is no port"), address::PORT_ACTION);
+    }
+    port
 }
 
 fn internal_traffic_policy(report: &mut Report, spec: &core::ServiceSpec) -> InternalTrafficPolicy {
@@ -256,12 +269,12 @@ fn unsupported(report: &mut Report, spec: &core::ServiceSpec) {
         None | Some("" | "ClusterIP") => {}
         Some("NodePort") => report.unsupported(
             "spec.type",
-            "NodePort is not served yet; its ClusterIP is",
-            "reach it by its ClusterIP, or keep another proxy for its other addresses",
+            "its node ports are served to clients in the cluster; clients outside are not served yet",
+            "keep another proxy for clients outside the cluster",
         ),
         Some("LoadBalancer") => report.unsupported(
             "spec.type",
-            "its addresses are served to clients in the cluster; node ports and clients outside are not served yet",
+            "its addresses and node ports are served to clients in the cluster; clients outside are not served yet",
             "keep another proxy for clients outside the cluster",
         ),
         Some(other) => report.reject(

@@ -14,6 +14,8 @@ pub struct Account {
     pub id: ServiceId,
     /// Whose it is; `None` when an earlier agent left it and no Service has claimed it.
     pub service: Option<ServiceKey>,
+    /// Whether it is no Service's but holds the nodes' addresses.
+    pub nodes: bool,
     /// Recognised with frontends that its Service does not have: they go, and programs that may have seen them end, before
     /// anything else changes. The epoch in which the last went.
     pub inherits: Option<Epoch>,
@@ -93,6 +95,7 @@ impl Account {
         Self {
             id,
             service,
+            nodes: false,
             inherits: None,
             max_connections: mesh_common::tables::UNLIMITED,
             max_connections_per_backend: mesh_common::tables::UNLIMITED,

@@ -9,9 +9,9 @@ impl Applied {
     /// Notes that `op` was done.
     pub fn apply(&mut self, op: &MapOp) {
         match *op {
-            MapOp::OpenAccount { id, ref service, max_connections, max_connections_per_backend } => {
-                let account =
-                    Account { max_connections, max_connections_per_backend, ..Account::new(id, service.clone()) };
+            MapOp::OpenAccount { id, ref service, nodes, max_connections, max_connections_per_backend } => {
+                let account = Account::new(id, service.clone());
+                let account = Account { nodes, max_connections, max_connections_per_backend, ..account };
                 if let Some(service) = service {
                     self.names.insert(service.clone(), id);
                 }

@@ -148,7 +148,8 @@ impl Applied {
             let by_frontend = frontends.filter_map(|key| self.entries.get(self.frontends.get(key)?));
             let by_address = desired.addresses.iter().filter_map(|address| self.addresses.get(address));
             for id in by_frontend.chain(by_address) {
-                if self.accounts.get(id).is_some_and(|account| account.service.is_none()) {
+                let is_alike = |account: &Account| account.service.is_none() && account.nodes == desired.nodes;
+                if self.accounts.get(id).is_some_and(is_alike) {
                     votes.entry((service, *id)).or_insert((0, desired)).0 += 1;
                 }
             }

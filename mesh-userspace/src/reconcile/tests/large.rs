@@ -36,6 +36,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         end_gone: false,
     };
     DesiredService {
+        nodes: false,
         addresses: vec![address],
         ports: vec![port],
         max_connections: UNLIMITED,

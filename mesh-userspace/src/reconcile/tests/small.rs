@@ -30,6 +30,7 @@ pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
 
 pub fn service(service: u8, ports: Vec<DesiredPort>) -> DesiredService {
     DesiredService {
+        nodes: false,
         addresses: vec![cluster_ip(service + 1)],
         ports,
         max_connections: UNLIMITED,

@@ -113,7 +113,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
     let slow_start = SlowStart { window: 1 + numbers.below(3), from: numbers.below(3) as u16, ramp: [7; 8] };
     let traffic = TrafficRule { slow_start: numbers.one_in(2).then_some(slow_start) };
     let (max_connections, max_connections_per_backend) = (limit(numbers), limit(numbers));
-    DesiredService { addresses, ports, max_connections, max_connections_per_backend, traffic, weights }
+    DesiredService { addresses, nodes: false, ports, max_connections, max_connections_per_backend, traffic, weights }
 }
 
 /// What clients get by one frontend: algorithm and hash, both limits, what else is asked for, slots with weights.

@@ -1,7 +1,7 @@
 //! What is watched: one stream of events for each kind.
 
-use crate::model::Kind;
 use crate::model::parse::Parser;
+use crate::model::{Kind, NodePorts};
 use crate::source::object::{self, Item};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -41,13 +41,16 @@ pub(super) enum Received {
 }
 
 /// Everything that is watched on behalf of `node`.
-pub(super) fn all(node: &str) -> Vec<Watched> {
+pub(super) fn all(node: &str, node_ports: NodePorts) -> Vec<Watched> {
     let watched = |kind| Watched { kind, optional: false, foreign: false, fields: None, labels: None };
     vec![
         watched(Kind::Service),
         // Headless Services' endpoints are their clients' business.
         Watched { labels: Some("!service.kubernetes.io/headless"), ..watched(Kind::EndpointSlice) },
-        Watched { fields: Some(format!("metadata.name={node}")), ..watched(Kind::Node) },
+        Watched {
+            fields: (node_ports != NodePorts::AllNodes).then(|| format!("metadata.name={node}")),
+            ..watched(Kind::Node)
+        },
         Watched { optional: true, ..watched(Kind::TrafficPolicy) },
         Watched { optional: true, foreign: true, ..watched(Kind::DestinationRule) },
     ]

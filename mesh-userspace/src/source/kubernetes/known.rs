@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn item(n: u8, zone: u8) -> Item {
-        let node = Node { name: name(n).name, zone: zone.to_string().into(), deleting: false };
+        let node = Node { name: name(n).name, zone: zone.to_string().into(), deleting: false, addresses: Vec::new() };
         Item::Understood(Object::Node(node), Vec::new())
     }
 

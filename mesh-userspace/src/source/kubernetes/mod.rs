@@ -16,6 +16,7 @@ mod known;
 mod link;
 
 use super::Change;
+use crate::model::NodePorts;
 use kube::Client;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -40,11 +41,12 @@ struct Shared {
     generation: watch::Receiver<u64>,
 }
 
-/// Follows the API server behind `client` on behalf of `node`, and sends what it says.
-pub fn spawn(client: Client, node: &str, changes: mpsc::Sender<Vec<Change>>) -> Handle {
+/// Follows the API server behind `client` on behalf of `node`, and sends what it says. `node_ports` says whether the other
+/// nodes' addresses are needed.
+pub fn spawn(client: Client, node: &str, node_ports: NodePorts, changes: mpsc::Sender<Vec<Change>>) -> Handle {
     let (reports, reported) = mpsc::channel(64);
     let (renew, generation) = watch::channel(0);
-    let kinds = kinds::all(node);
+    let kinds = kinds::all(node, node_ports);
     let shared = Shared { client, changes, awaited: Arc::new(AtomicUsize::new(kinds.len())), reports, generation };
     let mut tasks = JoinSet::new();
     tasks.spawn(link::watch(shared.client.clone(), shared.changes.clone(), reported, renew));

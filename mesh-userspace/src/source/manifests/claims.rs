@@ -168,7 +168,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn node(zone: &str) -> Object {
-        Object::Node(Node { name: "n".into(), zone: zone.into(), deleting: false })
+        Object::Node(Node { name: "n".into(), zone: zone.into(), deleting: false, addresses: Vec::new() })
     }
 
     fn object() -> ObjectRef {

@@ -148,8 +148,11 @@ fn s14_the_load_balancers_addresses_are_the_nodes_unless_they_are_a_proxys() {
 #[test]
 fn s33_what_is_not_served_is_reported_and_the_rest_served() {
     for (spec, expected) in [
-        ("type: NodePort", &["spec.type: NodePort is not served yet; its ClusterIP is"][..]),
-        ("type: LoadBalancer", &["spec.type: its addresses are served to clients in the cluster"]),
+        (
+            "type: NodePort",
+            &["spec.type: its node ports are served to clients in the cluster; clients outside are not served yet"][..],
+        ),
+        ("type: LoadBalancer", &["spec.type: its addresses and node ports are served to clients"]),
         ("trafficDistribution: PreferMoon", &["spec.trafficDistribution: \"PreferMoon\""]),
         ("trafficDistribution: PreferClose", &[]),
     ] {

@@ -1,4 +1,4 @@
-//! Which addresses answer: 10 to 12, 18 and 26.
+//! Which addresses answer: 10 to 13, 18 and 26.
 
 use super::endpoints::{of, tcp};
 use crate::cluster::machine;
@@ -8,7 +8,7 @@ use crate::echo::Transport;
 use crate::manifest::{service, slice};
 use anyhow::Result;
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 pub fn cases() -> Vec<Case> {
@@ -60,17 +60,55 @@ pub fn cases() -> Vec<Case> {
                 }
                 Ok(seen.join("; "))
             },
-        )
-        .not_yet("a NodePort is not translated for anybody; status names the Service"),
+        ),
         Case::new(
             12,
-            "a NodePort at 127.0.0.1 of the node is not served: by kube-proxy in this mode never, by mesh not yet",
-            "`host-1` connects",
+            "a NodePort answers datagrams at each node's address, too",
+            "`client-1` connects UDP to its own node's; to the other's; `host-1` to the other's",
+            |bed| {
+                let service = service("node-udp").udp(80, 8080).spec("type", "NodePort");
+                vec![service.value(), bed.ready(slice("node-udp").udp(8080), &["near-1"]).value()]
+            },
+            |bed| {
+                let port = bed.node_port("node-udp")?;
+                let mut seen = Vec::new();
+                for (pod, node) in [("client-1", 1), ("client-1", 2), ("host-1", 2)] {
+                    seen.push(look::udp(&*bed.client(pod)?, (machine(node)[0], port).into(), "near-1")?);
+                }
+                Ok(seen.join("; "))
+            },
+        ),
+        Case::new(
+            12,
+            "a NodePort answers the node itself at 127.0.0.1",
+            "`host-1` connects; `client-1` does, in its pod",
             |bed| node_port("loopback", bed),
             |bed| {
                 tcp(bed, "host-1", "loopback", "far-1, near-1")?;
+                tcp(bed, "client-1", "loopback", "far-1, near-1")?;
                 let to = (Ipv4Addr::LOCALHOST, bed.node_port("loopback")?).into();
-                look::answers(&*bed.client("host-1")?, Transport::Tcp, to)
+                let host = look::answers(&*bed.client("host-1")?, Transport::Tcp, to)?;
+                Ok(format!("{host}; {}", look::answers(&*bed.client("client-1")?, Transport::Tcp, to)?))
+            },
+        )
+        .better(
+            "kube-proxy's nftables mode cannot serve loopback addresses; its iptables mode does, and people rely on it",
+        ),
+        Case::new(
+            13,
+            "`allocateLoadBalancerNodePorts: false`: there is no NodePort, and the load balancer's address is served",
+            "`client-1` connects to the address; whether the Service has a NodePort",
+            |bed| {
+                let service = service("no-node-port").tcp(80, 8080).spec("type", "LoadBalancer");
+                let service = service.spec("allocateLoadBalancerNodePorts", false);
+                vec![service.value(), bed.ready(slice("no-node-port").tcp(8080), &["near-1"]).value()]
+            },
+            |bed| {
+                let address = IpAddr::from(Ipv4Addr::new(203, 0, 113, 13));
+                bed.ingress("no-node-port", address, "VIP")?;
+                tcp(bed, "client-1", "no-node-port", "near-1")?;
+                let seen = look::tcp(&*bed.client("client-1")?, (address, 80).into(), "near-1")?;
+                Ok(format!("{seen}; {}", if bed.node_port("no-node-port").is_ok() { "it has" } else { "none" }))
             },
         ),
         Case::new(
