@@ -15,13 +15,17 @@ pub fn pick(draw: &Draw<'_>) -> u32 {
 /// Table sizes: primes, since every step must reach every position.
 const SIZES: [u32; 7] = [251, 509, 1_021, 2_039, 4_093, 8_191, 16_381];
 
+/// The most positions that a table has.
+pub const LARGEST: u32 = SIZES[SIZES.len() - 1];
+
 /// Positions for each backend at which no backend's share is off by more than about a hundredth (section 5.3).
 const POSITIONS_EACH: usize = 100;
 
-/// How many positions a table of so many backends has. Above 163 backends shares differ by more than a hundredth.
-pub fn size(backends: usize) -> u32 {
-    let wanted = backends.saturating_mul(POSITIONS_EACH);
-    SIZES.into_iter().find(|&size| size as usize >= wanted).unwrap_or(SIZES[SIZES.len() - 1])
+/// How many positions a table of so many backends has, at least as many as are asked for where there are so many. Above 163
+/// backends shares differ by more than a hundredth.
+pub fn size(backends: usize, least: u32) -> u32 {
+    let wanted = backends.saturating_mul(POSITIONS_EACH).max(least as usize);
+    SIZES.into_iter().find(|&size| size as usize >= wanted).unwrap_or(LARGEST)
 }
 
 /// A backend's place in the table.
@@ -110,7 +114,7 @@ mod tests {
         fn shares_are_those_of_the_weights(weights in proptest::collection::vec(1u32..8, 1..40), seed: u64) {
             let entries: Vec<Entry> = weights.iter().zip(seed..).map(|(&weight, name)| Entry { name: mix(name), weight }).collect();
             let total: u32 = weights.iter().sum();
-            for (share, weight) in shares(&table(&entries, size(entries.len())), entries.len()).iter().zip(&weights) {
+            for (share, weight) in shares(&table(&entries, size(entries.len(), 0)), entries.len()).iter().zip(&weights) {
                 let wanted = f64::from(*weight) / f64::from(total);
                 prop_assert!((share / wanted - 1.0).abs() < 0.1 , "{share} instead of {wanted}");
             }
@@ -139,7 +143,7 @@ mod tests {
             for set in 0..SETS {
                 let seed = mix(set) >> 4;
                 let before = entries(seed..seed + count);
-                let size = size(before.len());
+                let size = size(before.len(), 0);
                 let mut after = before.clone();
                 after.reverse();
                 reordered += disruption(&before, &after, size) / SETS as f64;
@@ -156,7 +160,7 @@ mod tests {
     #[test]
     fn a_table_of_nothing_is_empty_and_one_of_many_is_full() {
         assert!(table(&[], 251).is_empty());
-        let table = table(&entries(0..20_000), size(20_000));
+        let table = table(&entries(0..20_000), size(20_000, 0));
         assert_eq!(table.len(), 16_381);
         assert!(table.iter().all(|&entry| entry != u32::MAX));
     }

@@ -59,6 +59,11 @@ impl Policy {
     pub fn algorithm_of(&self, port: u16) -> Option<Algorithm> {
         self.ports.get(&port).map_or(self.algorithm, |port| port.algorithm)
     }
+
+    /// How the connections of a Service's port are shared out.
+    pub fn balance_of(&self, port: u16) -> &Balance {
+        self.ports.get(&port).map_or(&self.balance, |port| &port.balance)
+    }
 }
 
 /// Services by the end of their full names.
@@ -71,10 +76,12 @@ pub struct Wildcard {
 }
 
 /// What holds for one port of a Service.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PortPolicy {
     /// Its algorithm.
     pub algorithm: Option<Algorithm>,
+    /// How its connections are shared out; without slow start, which is the whole Service's.
+    pub balance: Balance,
 }
 
 /// Limits of one Service, on each node by itself.
@@ -91,6 +98,8 @@ pub struct Limits {
 pub struct Balance {
     /// `hash`: what Maglev hashes.
     pub hash: HashBy,
+    /// The least number of positions of Maglev's table; 0 for as many as the endpoints ask for.
+    pub table_size: u32,
     /// `preferSameZone`: while an endpoint in the node's zone is ready, those in other zones take nothing.
     pub prefer_same_zone: bool,
     /// `weights`: the first that matches an endpoint gives its weight; 1 where none does.
@@ -110,6 +119,8 @@ pub enum Which {
     NodeName(Arc<str>),
     /// Those in this zone.
     Zone(Arc<str>),
+    /// All that no entry before it names.
+    Any,
 }
 
 /// The weight of some endpoints, each.
@@ -150,6 +161,7 @@ impl Which {
             Self::PodNamePrefix(prefix) => endpoint.pod.starts_with(&**prefix),
             Self::NodeName(node) => endpoint.node == *node,
             Self::Zone(zone) => endpoint.zone == *zone,
+            Self::Any => true,
         }
     }
 }

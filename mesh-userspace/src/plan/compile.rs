@@ -151,7 +151,7 @@ fn judge<'a>(
     let scope = eligible::scope(endpoints.iter().copied(), policy, here);
     let mut verdicts = eligible::verdicts(&endpoints, scope, here);
     let weights = match view.policy {
-        Some(policy) => balance::weigh(&policy.balance, &endpoints, &mut verdicts, here),
+        Some(policy) => balance::weigh(policy.balance_of(port.port), &endpoints, &mut verdicts, here),
         None => verdicts.iter().map(|verdict| u32::from(verdict.is_in())).collect(),
     };
     for ((position, verdict), weight) in unique.into_iter().zip(verdicts).zip(weights) {
@@ -182,6 +182,7 @@ fn unique(candidates: &[Candidate<'_>], here: Here<'_>) -> Vec<usize> {
 
 fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
     let algorithm = view.policy.and_then(|policy| policy.algorithm_of(port.port.port)).unwrap_or_default();
+    let balance = view.policy.map(|policy| policy.balance_of(port.port.port));
     let kept = |candidate: &&Candidate<'_>| match candidate.verdict {
         Verdict::Ready | Verdict::ServingTerminating | Verdict::Out(Why::Duplicate) => false,
         Verdict::Out(_) => candidate.endpoint.serving,
@@ -191,16 +192,16 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
     DesiredPort {
         frontends: port.frontends.clone(),
         algorithm,
-        hash: view.policy.map(|policy| policy.balance.hash).unwrap_or_default(),
+        hash: balance.map(|balance| balance.hash).unwrap_or_default(),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
-        slots: slots(algorithm, &port.candidates),
+        slots: slots(algorithm, balance.map_or(0, |balance| balance.table_size), &port.candidates),
         kept,
         end_gone: view.service.drain.ends(port.port.protocol),
     }
 }
 
-/// What each slot says: eligible backends by weight, or Maglev's table of them.
-fn slots(algorithm: Algorithm, candidates: &[Candidate<'_>]) -> Vec<BackendKey> {
+/// What each slot says: eligible backends by weight, or Maglev's table of them, of the least size asked for.
+fn slots(algorithm: Algorithm, table_size: u32, candidates: &[Candidate<'_>]) -> Vec<BackendKey> {
     let mut backends: Vec<(BackendKey, u32)> = candidates
         .iter()
         .filter(|candidate| candidate.verdict.is_in())
@@ -216,7 +217,7 @@ fn slots(algorithm: Algorithm, candidates: &[Candidate<'_>]) -> Vec<BackendKey> 
             maglev::Entry { name: maglev::name(&key.address, other), weight }
         };
         let entries: Vec<_> = backends.iter().map(&mut entry).collect();
-        maglev::table(&entries, maglev::size(backends.len()))
+        maglev::table(&entries, maglev::size(backends.len(), table_size))
     } else {
         weighted::slots(&backends.iter().map(|(_, weight)| *weight).collect::<Vec<_>>())
     };

@@ -178,7 +178,7 @@ fn a_policy_sets_limits_and_algorithm() {
 #[test]
 fn a_port_that_a_policy_lists_has_what_is_said_there_and_no_more() {
     let service = service(&[("a", Tcp, 80), ("b", Tcp, 81), ("c", Tcp, 82)]);
-    let random = PortPolicy { algorithm: Some(Algorithm::Random) };
+    let random = PortPolicy { algorithm: Some(Algorithm::Random), ..PortPolicy::default() };
     let policy = Policy {
         algorithm: Some(Algorithm::RoundRobin),
         ports: [(80, random), (81, PortPolicy::default())].into(),

@@ -182,3 +182,49 @@ fn a_new_pod_takes_less_at_first_and_its_share_rises_without_an_agent() -> Resul
         Ok(())
     })
 }
+
+/// Puts a `DestinationRule` on `web`, and waits until its algorithm is in force.
+fn rule(shop: &Shop, traffic: &Value, algorithm: &str) -> Result<()> {
+    let rule = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"host": "web", "trafficPolicy": traffic},
+    });
+    shop.world.apply(&serde_json::to_string(&rule)?)?;
+    in_force(shop.world.agent(), algorithm)
+}
+
+#[test]
+fn what_a_destination_rule_says_of_balancing_is_in_force() -> Result<()> {
+    let shop = Shop::with_pods(3)?;
+    let agent = shop.world.agent();
+    // Port 80 hashes by source; port 53 does not inherit, and takes turns.
+    let by_port = json!({
+        "loadBalancer": {"consistentHash": {"useSourceIp": true, "maglev": {"tableSize": 1021}}},
+        "portLevelSettings": [{"port": {"number": 53}, "loadBalancer": {"simple": "ROUND_ROBIN"}}],
+    });
+    rule(&shop, &by_port, "Maglev")?;
+    assert_eq!(agent.ask(&["policy", "show", "web"])?[0]["policyFindings"], json!([]));
+    let clients: Vec<Client> =
+        (0..12).map(|number| shop.world.client(&format!("client-{number}"))).collect::<Result<_>>()?;
+    let pods: Vec<BTreeMap<String, usize>> = clients.iter().map(|one| spread(one, 4)).collect::<Result<_>>()?;
+    assert!(pods.iter().all(|servers| servers.len() == 1), "each client has one pod: {pods:?}");
+    assert!(pods.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>().len() > 1, "{pods:?}");
+    let asked: BTreeSet<String> =
+        (0..3).map(|_| Ok(shop.client.connect_udp(udp())?.ask("who")?.server)).collect::<Result<_>>()?;
+    assert_eq!(asked.len(), 3, "port 53 takes turns");
+
+    // The old name of the fewest connections, and new backends that warm up.
+    rule(&shop, &json!({"loadBalancer": {"simple": "LEAST_CONN", "warmupDurationSecs": "600s"}}), "LeastConnections")?;
+    new_backends(agent, 3)?;
+    rule(&shop, &json!({"loadBalancer": {"simple": "LEAST_REQUEST"}}), "LeastConnections")?;
+    new_backends(agent, 0)?;
+    let held = shop.client.connect_many(tcp(), 60)?;
+    let mut servers = BTreeMap::<String, usize>::new();
+    for one in &held {
+        *servers.entry(one.server()?).or_default() += 1;
+    }
+    assert!(servers.len() == 3 && servers.values().all(|count| (18..=22).contains(count)), "{servers:?}");
+    Ok(())
+}

@@ -164,7 +164,7 @@ pub(super) fn parse(names: &mut Names, report: &mut Report, spec: &LoadBalancer)
         slow
     });
     let prefer_same_zone = spec.prefer_same_zone.unwrap_or_default();
-    (algorithm, Balance { hash: hash.unwrap_or_default(), prefer_same_zone, weights, split, slow_start })
+    (algorithm, Balance { hash: hash.unwrap_or_default(), table_size: 0, prefer_same_zone, weights, split, slow_start })
 }
 
 /// One of a few names.

@@ -38,6 +38,7 @@ const fn unsupported(path: &'static str, why: &'static str, action: &'static str
 
 const HTTP: &str = "mesh balances connections and does not read HTTP";
 const TLS: &str = "mesh is not on the path of the connection, so it cannot speak TLS for its ends";
+const HASH_DO: &str = "write useSourceIp: true, or sessionAffinity: ClientIP in the Service";
 const EXPECT: &str = "remove it, or keep a proxy for this Service";
 
 /// Fields of `spec`.
@@ -70,39 +71,53 @@ pub const TRAFFIC: &[Field] = &[
     object("loadBalancer"),
     Field { path: "loadBalancer.simple", fate: Fate::Values(SIMPLE) },
     object("loadBalancer.consistentHash"),
-    unsupported(
+    honoured(
         "loadBalancer.consistentHash.useSourceIp",
-        "hashing by source address is not served yet; a backend is chosen at random",
-        "write sessionAffinity: ClientIP in the Service",
+        "`Maglev` by client: the client's network namespace, its pod, stands for its address; false: mesh's own default",
     ),
-    unsupported("loadBalancer.consistentHash.httpHeaderName", HTTP, "write sessionAffinity: ClientIP in the Service"),
-    unsupported("loadBalancer.consistentHash.httpCookie", HTTP, "write sessionAffinity: ClientIP in the Service"),
-    unsupported(
-        "loadBalancer.consistentHash.httpQueryParameterName",
-        HTTP,
-        "write sessionAffinity: ClientIP in the Service",
-    ),
+    unsupported("loadBalancer.consistentHash.httpHeaderName", HTTP, HASH_DO),
+    unsupported("loadBalancer.consistentHash.httpCookie", HTTP, HASH_DO),
+    unsupported("loadBalancer.consistentHash.httpQueryParameterName", HTTP, HASH_DO),
     unsupported("loadBalancer.consistentHash.ringHash", "mesh hashes by Maglev's tables", "remove it"),
-    unsupported("loadBalancer.consistentHash.maglev", "the table's size is not the rule's to choose", "remove it"),
+    object("loadBalancer.consistentHash.maglev"),
+    honoured(
+        "loadBalancer.consistentHash.maglev.tableSize",
+        "the least size of the table: the next of 251, 509, 1,021, 2,039, 4,093, 8,191 and 16,381, the most that there is, and \
+         at least 100 positions for each endpoint",
+    ),
     unsupported(
         "loadBalancer.consistentHash.minimumRingSize",
         "deprecated in Istio (its place is ringHash.minimumRingSize), and mesh hashes by Maglev's tables",
         "remove it",
     ),
-    unsupported(
-        "loadBalancer.localityLbSetting",
-        "localities are not weighted by a rule",
-        "write trafficDistribution: PreferSameZone in the Service",
+    object("loadBalancer.localityLbSetting"),
+    honoured(
+        "loadBalancer.localityLbSetting.enabled",
+        "true: the node's own zone comes first while it has a ready endpoint, \
+         if `outlierDetection` is written beside it, as in Istio; left out it is true; without `localityLbSetting` no zone \
+         comes first",
+    ),
+    honoured(
+        "loadBalancer.localityLbSetting.distribute",
+        "as a split between zones; places are written `region/zone/*` or `*`, others are reported; the region is not looked at",
     ),
     unsupported(
-        "loadBalancer.warmup",
-        "slow start is not served by a rule yet",
-        "expect new backends to get their full share",
+        "loadBalancer.localityLbSetting.failover",
+        "endpoints have a zone and no region: after the node's own zone all others come alike",
+        "write distribute, by zones",
     ),
     unsupported(
+        "loadBalancer.localityLbSetting.failoverPriority",
+        "endpoints have no labels; the node's own zone comes first if topology.kubernetes.io/zone is among these",
+        "write enabled: true alone, or distribute",
+    ),
+    object("loadBalancer.warmup"),
+    honoured("loadBalancer.warmup.duration", "slow start, in whole seconds, rounded up; for all ports of the Service"),
+    honoured("loadBalancer.warmup.minimumPercent", "in whole per cent, 1 at least; 10 by default, as in Istio"),
+    honoured("loadBalancer.warmup.aggression", "1 to 10; 1 by default, as in Istio"),
+    honoured(
         "loadBalancer.warmupDurationSecs",
-        "deprecated in Istio (its place is loadBalancer.warmup.duration), and slow start is not served by a rule yet",
-        "expect new backends to get their full share",
+        "as `loadBalancer.warmup.duration`, its new name in Istio, which comes first where both are written",
     ),
     object("connectionPool"),
     object("connectionPool.tcp"),
@@ -171,7 +186,12 @@ pub const PORT: &[Field] = &[
         "one count holds for all ports of a Service",
         "write it under spec.trafficPolicy, or make a Service of the port",
     ),
+    unsupported("loadBalancer.warmup", WARMUP, WARMUP_DO),
+    unsupported("loadBalancer.warmupDurationSecs", WARMUP, WARMUP_DO),
 ];
+
+const WARMUP: &str = "a new backend is new for all ports of a Service";
+const WARMUP_DO: &str = "write it under spec.trafficPolicy";
 
 const OUTLIER: &str = "backends are not ejected for failures yet";
 const OUTLIER_OLD: &str =
@@ -182,15 +202,8 @@ const SIMPLE: &[(&str, Fate)] = &[
     ("UNSPECIFIED", Fate::Honoured("mesh's own default, `Random`")),
     ("RANDOM", Fate::Honoured("`Random`")),
     ("ROUND_ROBIN", Fate::Honoured("`RoundRobin`, in turn on each node")),
-    ("LEAST_REQUEST", LEAST),
-    (
-        "LEAST_CONN",
-        Fate::Unsupported(
-            "deprecated in Istio (write LEAST_REQUEST), and the fewest connections are not looked for yet; a backend is chosen \
-             at random",
-            "write RANDOM or ROUND_ROBIN",
-        ),
-    ),
+    ("LEAST_REQUEST", Fate::Honoured(LEAST)),
+    ("LEAST_CONN", Fate::Honoured("as `LEAST_REQUEST`, its new name in Istio")),
     (
         "PASSTHROUGH",
         Fate::Unsupported(
@@ -200,10 +213,7 @@ const SIMPLE: &[(&str, Fate)] = &[
     ),
 ];
 
-const LEAST: Fate = Fate::Unsupported(
-    "the fewest connections are not looked for yet; a backend is chosen at random",
-    "write RANDOM or ROUND_ROBIN",
-);
+const LEAST: &str = "`LeastConnections`: of two random backends that with fewer connections open from this node";
 
 const TLS_MODES: &[(&str, Fate)] = &[
     ("DISABLE", Fate::Honoured("connections are the client's own, untouched")),

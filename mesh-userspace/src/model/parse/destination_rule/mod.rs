@@ -1,10 +1,12 @@
 //! Istio's `DestinationRule`, as far as it can be kept without a proxy.
 //!
-//! [`fields`] says of each field what becomes of it, `walk` reports by that, `host` finds the Services. What is left is read
-//! here.
+//! [`fields`] says of each field what becomes of it, `walk` reports by that, `host` finds the Services, `balance` reads how
+//! connections are shared out. What is left is read here.
 
+mod balance;
 pub mod fields;
 mod host;
+mod locality;
 mod walk;
 
 use super::names::Names;
@@ -13,7 +15,6 @@ use super::{Parsed, metadata};
 use crate::model::{Balance, Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
 use host::Host;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use mesh_common::select::Algorithm;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -38,10 +39,11 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
     walk::rule(&mut report, spec);
     let traffic = &spec["trafficPolicy"];
     let limits = Limits { max_connections: max_connections(&mut report, traffic), ..Limits::default() };
-    let algorithm = algorithm(traffic);
-    let ports = ports(&mut report, traffic);
+    let (algorithm, balance) = balance::read(names, &mut report, "spec.trafficPolicy", traffic);
+    let ports = ports(names, &mut report, traffic);
     let (mut targets, mut wildcard) = targets(&mut report, spec, &namespace);
-    let asks = limits != Limits::default() || algorithm.is_some() || !ports.is_empty();
+    let shares_out = algorithm.is_some() || balance != Balance::default();
+    let asks = limits != Limits::default() || shares_out || !ports.is_empty();
     if !(asks && is_for_all(&mut report, spec)) {
         // It takes nothing from a policy that asks for something.
         (targets, wildcard) = (Vec::new(), None);
@@ -54,7 +56,7 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
         wildcard,
         limits,
         algorithm,
-        balance: Balance::default(),
+        balance,
         ports,
         created: metadata::created(&object.metadata),
         generation: object.metadata.generation,
@@ -103,27 +105,21 @@ fn max_connections(report: &mut Report, traffic: &Value) -> Option<u64> {
     limit.filter(|&limit| limit > 0)
 }
 
-/// The algorithm, where there is one to the name; `fields` says of which there is.
-fn algorithm(traffic: &Value) -> Option<Algorithm> {
-    match traffic["loadBalancer"]["simple"].as_str()? {
-        "RANDOM" => Some(Algorithm::Random),
-        "ROUND_ROBIN" => Some(Algorithm::RoundRobin),
-        _ => None,
-    }
-}
-
-fn ports(report: &mut Report, traffic: &Value) -> BTreeMap<u16, PortPolicy> {
+fn ports(names: &mut Names, report: &mut Report, traffic: &Value) -> BTreeMap<u16, PortPolicy> {
     let mut ports = BTreeMap::new();
     for (i, settings) in traffic["portLevelSettings"].as_array().into_iter().flatten().enumerate() {
         let written = &settings["port"]["number"];
         let number = written.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|&number| number > 0);
+        let base = format!("spec.trafficPolicy.portLevelSettings[{i}]");
         let Some(number) = number else {
-            let field = format!("spec.trafficPolicy.portLevelSettings[{i}].port.number");
-            report.reject(field, format!("{written} is no port"), "write 1 to 65535");
+            report.reject(format!("{base}.port.number"), format!("{written} is no port"), "write 1 to 65535");
             continue;
         };
+        let (algorithm, balance) = balance::read(names, report, &base, settings);
+        // New backends are new for all ports.
+        let balance = Balance { slow_start: None, ..balance };
         // The first of a port, as in Istio.
-        ports.entry(number).or_insert(PortPolicy { algorithm: algorithm(settings) });
+        ports.entry(number).or_insert(PortPolicy { algorithm, balance });
     }
     ports
 }

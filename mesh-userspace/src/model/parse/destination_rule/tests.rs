@@ -1,5 +1,6 @@
 use super::*;
-use crate::model::Severity;
+use crate::model::{Part, Severity, SlowStart, Which};
+use mesh_common::select::{Algorithm, HashBy};
 use serde_json::json;
 
 fn parse_rule(spec: Value) -> Result<Parsed<Policy>, Vec<Finding>> {
@@ -114,6 +115,22 @@ fn nonsense_is_rejected_with_its_field() {
         (json!({"trafficPolicy": {}}), "spec.host"),
         (json!({"host": "a", "trafficPolicy": []}), "spec.trafficPolicy"),
         (
+            json!({"host": "a", "trafficPolicy": {"loadBalancer": {"simple": "RANDOM", "consistentHash": {"useSourceIp": true}}}}),
+            "spec.trafficPolicy.loadBalancer.consistentHash",
+        ),
+        (
+            json!({"host": "a", "trafficPolicy": {"loadBalancer": {"warmup": {"duration": "-1s"}}}}),
+            "spec.trafficPolicy.loadBalancer.warmup.duration",
+        ),
+        (
+            json!({"host": "a", "trafficPolicy": {"loadBalancer": {"warmup": {"duration": "1s", "aggression": 0.5}}}}),
+            "spec.trafficPolicy.loadBalancer.warmup.aggression",
+        ),
+        (
+            json!({"host": "a", "trafficPolicy": {"loadBalancer": {"localityLbSetting": {"distribute": [{"from": "a/b", "to": {"a/b": 101}}]}}}}),
+            "spec.trafficPolicy.loadBalancer.localityLbSetting.distribute[0].to",
+        ),
+        (
             json!({"host": "a", "trafficPolicy": {"loadBalancer": {"simple": "BEST"}}}),
             "spec.trafficPolicy.loadBalancer.simple",
         ),
@@ -148,4 +165,102 @@ fn every_simple_algorithm_of_the_table_is_read_or_reported() {
             _ => assert_eq!((policy.algorithm, reported.len()), (None, 1), "{value}"),
         }
     }
+}
+
+fn part(from: Option<&str>, which: Which, percent: u32) -> Part {
+    Part { from_zone: from.map(Into::into), which, percent }
+}
+
+#[test]
+fn hashing_by_source_is_maglev_by_client() {
+    let (policy, reported) =
+        understood(&json!({"loadBalancer": {"consistentHash": {"useSourceIp": true, "maglev": {"tableSize": 1021}}}}));
+    assert_eq!((policy.algorithm, reported.len()), (Some(Algorithm::Maglev), 0), "{reported:?}");
+    assert_eq!((policy.balance.hash, policy.balance.table_size), (HashBy::Client, 1021));
+    let (policy, reported) =
+        understood(&json!({"loadBalancer": {"consistentHash": {"useSourceIp": true, "maglev": {"tableSize": 65537}}}}));
+    assert_eq!((policy.balance.table_size, reported.len()), (16_381, 1));
+    let (policy, _) = understood(&json!({"loadBalancer": {"consistentHash": {"useSourceIp": false}}}));
+    assert_eq!((policy.algorithm, policy.targets.len()), (None, 0));
+}
+
+#[test]
+fn warming_up_is_slow_start_by_its_new_name_and_by_its_old_one() {
+    let slow_start = |window_seconds, min_percent, aggression| SlowStart { window_seconds, min_percent, aggression };
+    for (written, expected) in [
+        (json!({"warmupDurationSecs": "1m30s"}), slow_start(90, 10, 100)),
+        (json!({"warmup": {"duration": "1500ms"}}), slow_start(2, 10, 100)),
+        (
+            json!({"warmup": {"duration": "300s", "minimumPercent": 0, "aggression": 2.5}, "warmupDurationSecs": "9s"}),
+            slow_start(300, 1, 250),
+        ),
+    ] {
+        let (policy, reported) = understood(&json!({"loadBalancer": written}));
+        assert_eq!((policy.balance.slow_start, reported.len()), (Some(expected), 0), "{reported:?}");
+        assert_eq!(policy.targets.len(), 1);
+    }
+    // A new backend is new at every port.
+    let (policy, reported) = understood(&json!({"portLevelSettings": [
+        {"port": {"number": 80}, "loadBalancer": {"warmup": {"duration": "1s"}}},
+    ]}));
+    assert_eq!((policy.balance_of(80).slow_start, reported.len()), (None, 1));
+}
+
+#[test]
+fn localities_are_zones() {
+    let locality = |setting: Value| understood(&json!({"loadBalancer": {"localityLbSetting": setting}}));
+    let (policy, reported) = locality(json!({"enabled": true, "distribute": [
+        {"from": "eu/a/*", "to": {"*": 10, "eu/a/*": 70, "eu/b": 20}},
+        {"from": "eu/b/*", "to": {"eu/b/*": 100}},
+    ]}));
+    assert!(reported.is_empty(), "{reported:?}");
+    let zone = |zone: &str| Which::Zone(zone.into());
+    let expected = [
+        part(Some("a"), zone("a"), 70),
+        part(Some("a"), zone("b"), 20),
+        part(Some("a"), Which::Any, 10),
+        part(Some("b"), zone("b"), 100),
+    ];
+    assert_eq!(policy.balance.split, expected);
+    // What cannot be told apart is reported, and the entry says nothing.
+    for (distribute, parts) in [
+        (json!([{"from": "eu", "to": {"eu/a/*": 100}}, {"from": "us/a", "to": {"us/a/*": 100}}]), 1),
+        (json!([{"from": "eu/a/*", "to": {"eu/a/*": 80, "us": 20}}]), 0),
+        (json!([{"from": "*", "to": {"eu/a/*": 100}}, {"from": "eu/b/*", "to": {"eu/b/*": 100}}]), 1),
+        (json!([{"from": "eu/a/sub", "to": {"eu/a/*": 100}}]), 0),
+    ] {
+        let (policy, reported) = locality(json!({ "distribute": distribute }));
+        assert_eq!((policy.balance.split.len(), reported.len()), (parts, 1), "{distribute}: {reported:?}");
+    }
+    let (policy, _) = locality(json!({"distribute": [{"from": "*/*", "to": {"eu/a/*": 90, "eu/b/*": 10}}]}));
+    assert_eq!(policy.balance.split[0], part(None, zone("a"), 90));
+}
+
+#[test]
+fn the_own_zone_comes_first_where_istio_would_have_it_so() {
+    let outliers = json!({"consecutive5xxErrors": 7});
+    for (setting, outliers, first) in [
+        (json!({"enabled": true}), &outliers, true),
+        (json!({}), &outliers, true),
+        (json!({"enabled": false}), &outliers, false),
+        (json!({"enabled": true}), &Value::Null, false),
+        (json!({"failover": [{"from": "eu", "to": "us"}]}), &outliers, true),
+        (
+            json!({"failoverPriority": ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]}),
+            &outliers,
+            true,
+        ),
+        (json!({"failoverPriority": ["version"]}), &outliers, false),
+    ] {
+        let traffic = json!({"loadBalancer": {"localityLbSetting": setting}, "outlierDetection": outliers});
+        let (policy, reported) = understood(&traffic);
+        assert_eq!(policy.balance.prefer_same_zone, first, "{traffic}: {reported:?}");
+    }
+    // A port that is listed has its own.
+    let (policy, _) = understood(&json!({
+        "loadBalancer": {"localityLbSetting": {"enabled": true}},
+        "outlierDetection": outliers,
+        "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}],
+    }));
+    assert_eq!([80, 81].map(|port| policy.balance_of(port).prefer_same_zone), [false, true]);
 }
