@@ -43,7 +43,7 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
     if !(light && folder.join(program.binary).exists()) {
         build(program, help || light)?;
     }
-    if program.binary == CLUSTER.binary && !help && !light {
+    if (program.binary == CLUSTER.binary || is(&["--kubernetes"])) && !help && !light {
         components::prepare()?;
     }
     let mut command = Command::new(folder.join(program.binary));
@@ -56,8 +56,9 @@ fn build(program: Program, only_text: bool) -> Result<()> {
         ebpf::prepare(&toolchain)?;
     }
     let mut cargo = process::cargo();
-    // Every binary: the lab's clients and servers are binaries too.
-    cargo.args(["build", "--package", "mesh-userspace", "--package", "mesh-tests", "--bins"]);
+    // Every binary: the lab's clients and servers are binaries too. The choice of packages is the tests': another gives
+    // libraries other features, and cargo builds them again.
+    cargo.args(["build", "--workspace", "--exclude", "mesh-ebpf", "--bins"]);
     if program.optimised {
         cargo.arg("--release");
     }

@@ -88,7 +88,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Build optimised, and measure connections to a Service against connections to the pod
+    /// Build optimised, and measure connections to a Service against connections to the pod; or, with --kubernetes, the
+    /// agent beside kube-proxy, both fed by a real API server
     #[command(disable_help_flag = true)]
     Bench {
         /// Arguments of the measurements

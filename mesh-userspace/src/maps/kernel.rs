@@ -1,24 +1,17 @@
 //! The maps of the programs that run: arrays mapped into memory, hashes by system call.
 
-#![expect(unsafe_code, reason = "arrays of the kernel's, mapped into memory")]
-
 use super::arrays::{Arrays, BackendCell, SlotCell};
-use super::fresh::MMAPABLE;
-use super::{MapError, Maps, Stopped, wire};
+use super::mapped::Mapped;
+use super::{MapError, Maps, Stopped, wire, write};
 use crate::bpf;
-use crate::plan::{Sizes, Table};
+use crate::plan::{MapOp, Sizes, Table};
 use aya_obj::generated::bpf_map_type;
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use std::ffi::c_void;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
-use std::slice;
 
 /// The maps' descriptors, by name. Loaded or opened from pins by `datapath`.
 #[derive(Debug)]
@@ -66,17 +59,17 @@ impl KernelMaps {
         let reason_counts = Mapped::<Atomic64>::new("REASON_COUNTS", fds.reason_counts, size_of::<u64>())?;
         let settings = Mapped::<Settings>::new("SETTINGS", fds.settings, size_of::<Settings>())?;
         let size = |map, len: usize, expected| shape(map, "its size", len as u32, expected);
-        size("FILTER", filter.len, FILTER_WORDS)?;
-        size("TRAFFIC", traffic.len, services.len as u32)?;
-        size("REASON_COUNTS", reason_counts.len, services.len as u32 * Reason::COLUMNS)?;
-        size("SETTINGS", settings.len, 1)?;
+        size("FILTER", filter.len(), FILTER_WORDS)?;
+        size("TRAFFIC", traffic.len(), services.len() as u32)?;
+        size("REASON_COUNTS", reason_counts.len(), services.len() as u32 * Reason::COLUMNS)?;
+        size("SETTINGS", settings.len(), 1)?;
         Ok(Self {
             sizes: Sizes {
                 frontends,
                 addresses,
-                services: services.len as u32,
-                slots: slots.len as u32,
-                backends: backends.len as u32,
+                services: services.len() as u32,
+                slots: slots.len() as u32,
+                backends: backends.len() as u32,
             },
             frontends: Elements { table: Table::Frontends, fd: fds.frontends },
             addresses: Elements { table: Table::Addresses, fd: fds.addresses },
@@ -89,6 +82,22 @@ impl KernelMaps {
             reason_counts,
             settings,
         })
+    }
+
+    /// Maps what a step makes use of for the first time.
+    fn show(&mut self, op: &MapOp) -> Result<(), MapError> {
+        match *op {
+            MapOp::OpenAccount { id, .. } | MapOp::OpenPort { id, .. } => {
+                self.services.show(id.0 as usize + 1)?;
+                self.reason_counts.show((id.0 as usize + 1) * Reason::COLUMNS as usize)
+            }
+            MapOp::SetTraffic { account, .. } => self.traffic.show(account.0 as usize + 1),
+            MapOp::CreateBackend { id, .. } => self.backends.show(id.0 as usize + 1),
+            MapOp::WriteSlots { base, ref backends } | MapOp::RewriteSlots { base, ref backends, .. } => {
+                self.slots.show(base as usize + backends.len())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -107,6 +116,19 @@ impl Maps for KernelMaps {
             reason_counts: self.reason_counts.slice(),
             settings: &self.settings.slice()[0],
         }
+    }
+
+    fn write(&mut self, op: &MapOp) -> Result<(), MapError> {
+        self.show(op)?;
+        write::to_arrays(&self.arrays(), op)
+    }
+
+    fn forget_beyond(&mut self, used: &Sizes) -> Result<(), MapError> {
+        self.services.hide(used.services as usize)?;
+        self.traffic.hide(used.services as usize)?;
+        self.reason_counts.hide(used.services as usize * Reason::COLUMNS as usize)?;
+        self.slots.hide(used.slots as usize)?;
+        self.backends.hide(used.backends as usize)
     }
 
     fn insert_frontends(&mut self, elements: &[(FrontendKey, ServiceId)]) -> Result<(), Stopped> {
@@ -222,56 +244,6 @@ impl Elements {
     }
 }
 
-/// An array of the kernel's, shared with the programs.
-#[derive(Debug)]
-struct Mapped<T> {
-    at: NonNull<T>,
-    len: usize,
-    bytes: NonZeroUsize,
-    // The mapping outlives the descriptor; it is kept so that the map has an owner as long as it is used.
-    _fd: OwnedFd,
-}
-
-// SAFETY: T is Sync (its words are atomic), and the mapping belongs to the process, not to a thread.
-unsafe impl<T: Sync> Send for Mapped<T> {}
-// SAFETY: as above: shared references to T are all that is given out.
-unsafe impl<T: Sync> Sync for Mapped<T> {}
-
-impl<T> Mapped<T> {
-    fn new(map: &'static str, fd: OwnedFd, value_size: usize) -> Result<Self, MapError> {
-        // The kernel's stride: array_map_alloc() rounds the value's size up to 8.
-        const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() == 8) };
-        debug_assert_eq!(value_size.next_multiple_of(8), size_of::<T>());
-        let info = bpf::map_info(fd.as_fd()).map_err(|source| MapError::Io { action: "inspect", map, source })?;
-        shape(map, "its type", info.type_, bpf_map_type::BPF_MAP_TYPE_ARRAY as u32)?;
-        shape(map, "its key's size", info.key_size, size_of::<u32>() as u32)?;
-        shape(map, "its value's size", info.value_size, value_size as u32)?;
-        shape(map, "its flag BPF_F_MMAPABLE", info.map_flags & MMAPABLE, MMAPABLE)?;
-        let len = info.max_entries as usize;
-        let empty = MapError::Shape { map, what: "its size", found: 0, expected: 1 };
-        let bytes = NonZeroUsize::new(len * size_of::<T>()).ok_or(empty)?;
-        // SAFETY: a new mapping at an address of the kernel's choice; nothing of ours lies there.
-        let at =
-            unsafe { mmap(None, bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &fd, 0) }
-                .map_err(|errno| MapError::Io { action: "map into memory", map, source: errno.into() })?;
-        Ok(Self { at: at.cast(), len, bytes, _fd: fd })
-    }
-
-    fn slice(&self) -> &[T] {
-        // SAFETY: `len` values of `T`'s size lie at `at` (a page boundary) until drop; every bit pattern is a `T` (plain
-        // integers), and every word that others write is atomic.
-        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.len) }
-    }
-}
-
-impl<T> Drop for Mapped<T> {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`; no slice outlives `self`.
-        let unmapped = unsafe { munmap(self.at.cast::<c_void>(), self.bytes.get()) };
-        debug_assert!(unmapped.is_ok());
-    }
-}
-
 fn check_hash(map: &'static str, fd: BorrowedFd<'_>, key: usize, value: usize) -> Result<u32, MapError> {
     let info = bpf::map_info(fd).map_err(|source| MapError::Io { action: "inspect", map, source })?;
     shape(map, "its type", info.type_, bpf_map_type::BPF_MAP_TYPE_HASH as u32)?;
@@ -280,6 +252,6 @@ fn check_hash(map: &'static str, fd: BorrowedFd<'_>, key: usize, value: usize) -
     Ok(info.max_entries)
 }
 
-fn shape(map: &'static str, what: &'static str, found: u32, expected: u32) -> Result<(), MapError> {
+pub(super) fn shape(map: &'static str, what: &'static str, found: u32, expected: u32) -> Result<(), MapError> {
     if found == expected { Ok(()) } else { Err(MapError::Shape { map, what, found, expected }) }
 }

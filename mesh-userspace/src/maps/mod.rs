@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`arrays`] | arrays as shared memory: every word is read and written in one access |
 //! | [`kernel`] | the maps of the programs that run |
+//! | `mapped` | one array, mapped as far as it is used |
 //! | [`memory`] | the same without a kernel: for `mesh plan` and tests |
 //! | [`grace`] | waiting until no program that runs can have seen what was |
 
@@ -12,6 +13,7 @@ mod error;
 mod fresh;
 pub mod grace;
 pub mod kernel;
+mod mapped;
 pub mod memory;
 pub mod wire;
 mod write;
@@ -33,12 +35,17 @@ pub trait Maps {
     /// How many entries each table takes.
     fn sizes(&self) -> Sizes;
 
-    /// The arrays.
+    /// The arrays, at least as far as they are in use.
     fn arrays(&self) -> Arrays<'_>;
 
     /// Does a step that stores to arrays. Steps on hashes have their own methods.
     fn write(&mut self, op: &MapOp) -> Result<(), MapError> {
         write::to_arrays(&self.arrays(), op)
+    }
+
+    /// Entries from these indices on are not in use: they need not be in [`Self::arrays`] until a step writes them.
+    fn forget_beyond(&mut self, _used: &Sizes) -> Result<(), MapError> {
+        Ok(())
     }
 
     /// Inserts elements whose keys are absent, in order, until one fails.

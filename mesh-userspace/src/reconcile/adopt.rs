@@ -59,6 +59,8 @@ impl<M: Maps> Reconciler<M> {
             }
         }
         reconciler.report_gone();
+        let reach = reconciler.applied.reach();
+        reconciler.maps.forget_beyond(&reach).map_err(AdoptError::Read)?;
         Ok(reconciler)
     }
 }

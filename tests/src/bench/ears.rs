@@ -39,7 +39,9 @@ impl Ears {
         let listeners = backends.iter().map(|backend| {
             let namespace = File::open(&backend.netns).with_context(|| backend.netns.display().to_string())?;
             setns(&namespace, CloneFlags::CLONE_NEWNET).context("enter a backend's network namespace")?;
-            let listener = TcpListener::bind(backend.at()).with_context(|| format!("listen on {}", backend.at()))?;
+            // Where a pod stands for many endpoints, it has their addresses, too.
+            let everywhere = (Ipv4Addr::UNSPECIFIED, TARGET);
+            let listener = TcpListener::bind(everywhere).with_context(|| format!("listen as {}", backend.at()))?;
             listener.set_nonblocking(true).context("do not block")?;
             Ok(listener)
         });

@@ -1,6 +1,6 @@
 //! A process in the client's pod: started with a job as JSON, it answers with what it measured.
 
-use crate::{change, connect, established, interrupt, programs};
+use crate::{change, connect, established, interrupt, kubernetes, programs};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::world::Pod;
 use nix::sys::prctl;
@@ -21,6 +21,10 @@ pub enum Job {
     Established(established::Job),
     /// See [`change`].
     Change(change::Job),
+    /// See [`kubernetes::change`].
+    ApiChange(kubernetes::change::Job),
+    /// See [`kubernetes::connect`].
+    ThreeWays(kubernetes::connect::Job),
 }
 
 /// Which Service each connection goes to.
@@ -79,6 +83,8 @@ pub fn obey(job: &str) -> Result<()> {
         Job::Programs(job) => answer(&job.run()?),
         Job::Established(job) => answer(&job.run()?),
         Job::Change(job) => answer(&job.run()?),
+        Job::ApiChange(job) => answer(&job.run()?),
+        Job::ThreeWays(job) => answer(&job.run()?),
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`fill`] | from desired Services in memory to filled maps |
 //! | [`memory`] | the agent's start and its memory |
 //! | [`change`] | from a file's change to its effect on connect() |
+//! | [`kubernetes`] | `--kubernetes`: fed by a real API server, beside kube-proxy, as `docs/performance-kubernetes.md` |
 //!
 //! The rest serves these: [`bed`] (pods, and programs in force), [`mesh`], [`services`], [`manifests`], [`inside`] (a
 //! process in the client's pod), [`ears`], [`statistics`], [`empty`], [`priority`]; [`spread`], [`report`], [`machine`].
@@ -21,6 +22,7 @@ mod established;
 mod fill;
 mod inside;
 mod interrupt;
+mod kubernetes;
 mod machine;
 mod manifests;
 mod memory;
@@ -35,7 +37,7 @@ mod statistics;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use machine::Machine;
-use report::{Report, Section};
+use report::{Page, Report, Section};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,13 +45,16 @@ use std::process::ExitCode;
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask bench", version)]
 struct Arguments {
+    /// Fed by a real API server, beside kube-proxy (`cargo xtask components` builds both; package nftables).
+    #[arg(long, conflicts_with = "only")]
+    kubernetes: bool,
     /// Small sizes and few rounds: whether it works, not how fast it is. Writes no file unless --output names one.
     #[arg(long)]
     quick: bool,
     /// Only this measurement; may be repeated. Writes no file unless --output names one.
     #[arg(long, value_name = "NAME")]
     only: Vec<Measurement>,
-    /// Where the report goes [default: docs/performance.md in the repository].
+    /// Where the report goes [default: docs/performance.md, or docs/performance-kubernetes.md, in the repository].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Exit with 0 although a target is missed.
@@ -116,10 +121,39 @@ fn main() -> Result<ExitCode> {
     }
     interrupt::listen()?;
     let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let mut report = Report::new(Machine::look()?);
+    let page = if arguments.kubernetes { kubernetes::PAGE } else { PAGE };
+    let mut report = Report::new(page, Machine::look()?);
     println!("{}", report.machine());
+    if arguments.kubernetes {
+        kubernetes::measure(effort, &mut report)?;
+    } else {
+        measure(&arguments.only, effort, &mut report)?;
+    }
+    report.finish()?;
+    println!("{}", report.verdict());
+    let whole = arguments.only.is_empty() && effort == Effort::Full;
+    let page = if arguments.kubernetes { "performance-kubernetes.md" } else { "performance.md" };
+    let usual = whole.then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page));
+    if let Some(file) = arguments.output.or(usual) {
+        report.write(&file)?;
+        println!("written to {}", file.display());
+    }
+    Ok(if report.is_met() || arguments.no_gate { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What stands above the figures of [`measure`].
+const PAGE: Page = Page {
+    title: "Performance",
+    command: "cargo xtask bench",
+    how: "Figures are `median (least to most)` over the rounds of one run; what is compared alternates call by call, so that \
+          whatever else the machine does meets both sides. *Noisy* are figures whose rounds differ by more than a tenth. With \
+          Services from a real API server, beside kube-proxy: [performance-kubernetes.md](performance-kubernetes.md).",
+};
+
+/// All measurements, or those that were asked for.
+fn measure(only: &[Measurement], effort: Effort, report: &mut Report) -> Result<()> {
     for measurement in Measurement::value_variants() {
-        if arguments.only.is_empty() || arguments.only.contains(measurement) {
+        if only.is_empty() || only.contains(measurement) {
             interrupt::check()?;
             match measurement.run(effort) {
                 Ok(section) => {
@@ -134,13 +168,5 @@ fn main() -> Result<ExitCode> {
             }
         }
     }
-    report.finish()?;
-    println!("{}", report.verdict());
-    let whole = arguments.only.is_empty() && effort == Effort::Full;
-    let usual = whole.then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md"));
-    if let Some(file) = arguments.output.or(usual) {
-        report.write(&file)?;
-        println!("written to {}", file.display());
-    }
-    Ok(if report.is_met() || arguments.no_gate { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }

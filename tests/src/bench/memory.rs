@@ -39,7 +39,7 @@ pub fn measure(effort: Effort) -> Result<Section> {
 }
 
 /// A line of /proc/PID/status, in MB (10^6 bytes).
-fn megabytes(status: &str, name: &str) -> Result<f64> {
+pub fn megabytes(status: &str, name: &str) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
     Ok(kib.with_context(|| format!("no {name} in /proc/PID/status"))? * 1024.0 / 1e6)

@@ -9,10 +9,22 @@ use std::path::Path;
 /// Everything of one run.
 #[derive(Debug)]
 pub struct Report {
+    page: Page,
     machine: Machine,
     sections: Vec<Section>,
     /// Measurements that came to nothing, and why.
     failed: Vec<String>,
+}
+
+/// What stands above the figures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Its title.
+    pub title: &'static str,
+    /// What a person types to have it written.
+    pub command: &'static str,
+    /// How the figures are to be read.
+    pub how: &'static str,
 }
 
 /// One measurement.
@@ -107,8 +119,8 @@ impl fmt::Display for Section {
 
 impl Report {
     /// An empty report from this machine.
-    pub fn new(machine: Machine) -> Self {
-        Self { machine, sections: Vec::new(), failed: Vec::new() }
+    pub fn new(page: Page, machine: Machine) -> Self {
+        Self { page, machine, sections: Vec::new(), failed: Vec::new() }
     }
 
     /// Where it was measured.
@@ -155,13 +167,9 @@ impl Report {
 
     /// Writes it as Markdown.
     pub fn write(&self, file: &Path) -> Result<()> {
-        let mut text = format!(
-            "# Performance\n\nWritten by `cargo xtask bench`. Figures are `median (least to most)` over the rounds of one \
-             run; what is compared alternates call by call, so that whatever else the machine does meets both sides. \
-             *Noisy* are figures whose rounds differ by more than a tenth.\n\n{}\n{}\n",
-            self.machine,
-            self.verdict()
-        );
+        let Page { title, command, how } = self.page;
+        let (machine, verdict) = (&self.machine, self.verdict());
+        let mut text = format!("# {title}\n\nWritten by `{command}`. {how}\n\n{machine}\n{verdict}\n");
         for section in &self.sections {
             write!(text, "\n{section}").context("write the report")?;
         }

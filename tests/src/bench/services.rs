@@ -29,6 +29,16 @@ pub fn endpoint(service: u32, endpoint: u32, endpoints: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 128, 0, 1).to_bits() + service * endpoints + endpoint)
 }
 
+/// An endpoint that nobody else has, one of the pod with this number, whose addresses are [`endpoints_of`].
+pub fn endpoint_at(service: u32, pod: u8) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 128 + pod, 0, 0).to_bits() + service)
+}
+
+/// The addresses of all endpoints that a pod stands for: a /16 of 10.128.0.0/9, enough for 65,535 Services.
+pub fn endpoints_of(pod: u8) -> String {
+    format!("10.{}.0.0/16", 128 + pod)
+}
+
 /// What the maps should hold of a Service without limits.
 pub fn desired(
     number: u32,

@@ -72,6 +72,13 @@ impl Agent {
         self
     }
 
+    /// In the network namespace of another node, over the pods of its own.
+    #[must_use]
+    pub fn within(mut self, node: Netns) -> Self {
+        self.node = node;
+        self
+    }
+
     /// With another API socket.
     #[must_use]
     pub fn answering(mut self, socket: PathBuf) -> Self {

@@ -10,6 +10,8 @@ pub struct Arena {
     by_base: BTreeMap<u32, u32>,
     /// The same ranges as (length, base).
     by_len: BTreeSet<(u32, u32)>,
+    /// Positions in all.
+    size: u32,
     /// Free positions in all.
     free: u32,
 }
@@ -17,9 +19,15 @@ pub struct Arena {
 impl Arena {
     /// An arena of `size` free positions.
     pub fn new(size: u32) -> Self {
-        let mut arena = Self { by_base: BTreeMap::new(), by_len: BTreeSet::new(), free: 0 };
+        let mut arena = Self { by_base: BTreeMap::new(), by_len: BTreeSet::new(), size, free: 0 };
         arena.give_back(SlotRange { base: 0, len: size });
         arena
+    }
+
+    /// The position after the last that is taken.
+    pub fn reach(&self) -> u32 {
+        let last = self.by_base.last_key_value().filter(|(base, len)| *base + *len == self.size);
+        last.map_or(self.size, |(base, _)| *base)
     }
 
     /// Free positions in all.

@@ -46,6 +46,11 @@ impl Ids {
         self.free.push(id);
     }
 
+    /// From here on all are free.
+    pub fn reach(&self) -> u32 {
+        self.next
+    }
+
     /// Indices that are taken.
     pub fn taken(&self) -> u32 {
         self.next - 1 - self.free.len() as u32

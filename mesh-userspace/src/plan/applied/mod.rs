@@ -136,6 +136,16 @@ impl Applied {
         }
     }
 
+    /// The index after the last in use, of each array.
+    pub fn reach(&self) -> Sizes {
+        Sizes {
+            services: self.service_ids.reach(),
+            slots: self.arena.reach(),
+            backends: self.backend_ids.reach(),
+            ..self.used()
+        }
+    }
+
     /// Recognises accounts that an earlier agent left: each goes to the Service that has most of its frontends and
     /// addresses, when that Service has no account yet.
     pub fn claim<'a>(&mut self, services: impl Iterator<Item = (&'a ServiceKey, &'a DesiredService)>) {

@@ -7,18 +7,24 @@ use super::link::{Cause, Report};
 use crate::model::parse::{self, Parser};
 use crate::model::{Kind, ObjectRef};
 use crate::source::Change;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures_util::StreamExt;
 use kube::runtime::watcher::{self, Event};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Events that become one batch, when so many are there.
 const BATCH: usize = 512;
+
+/// The longest wait for a kind that the server does not know, without the jitter.
+const RARELY: Duration = Duration::from_secs(150);
 
 /// Follows one kind until the owner is gone.
 pub(super) async fn follow(watched: Watched, mut shared: Shared) {
     let mut follower = Follower { parser: Parser::new(), known: Known::default(), kind: watched.kind, complete: false };
     let mut streaming = true;
     let mut troubled = false;
+    let mut absence: Option<ExponentialBackoff> = None;
     loop {
         let mut events = watched.events(&shared.client, streaming).ready_chunks(BATCH);
         let again = loop {
@@ -34,10 +40,14 @@ pub(super) async fn follow(watched: Watched, mut shared: Shared) {
             let mut again = None;
             for event in batch {
                 match event {
-                    Ok(event) => complete |= follower.take(event, &mut changes),
+                    Ok(event) => {
+                        absence = None;
+                        complete |= follower.take(event, &mut changes);
+                    }
                     Err(error) if watched.optional && is_absent(&error) => {
                         follower.take(Event::Init, &mut changes);
                         complete |= follower.take(Event::InitDone, &mut changes);
+                        again = Some(Again::Absent);
                     }
                     Err(error) if streaming && is_without_streams(&error) => again = Some(Again::Paged),
                     Err(error) => {
@@ -71,8 +81,17 @@ pub(super) async fn follow(watched: Watched, mut shared: Shared) {
                 break again;
             }
         };
-        if matches!(again, Again::Paged) {
-            streaming = false;
+        match again {
+            Again::Paged => streaming = false,
+            Again::Renewed => {}
+            Again::Absent => {
+                drop(events); // else its connection would stay
+                let wait = absence.get_or_insert_with(absences).next().unwrap_or(RARELY);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    renewed = shared.generation.changed() => if renewed.is_err() { return },
+                }
+            }
         }
     }
 }
@@ -83,6 +102,15 @@ enum Again {
     Paged,
     /// It may be another server.
     Renewed,
+    /// The server does not know the kind.
+    Absent,
+}
+
+/// How long to wait before a kind that the server does not know is asked for again: doubling, up to twice [`RARELY`]
+/// with the jitter. Each agent of a cluster asks, and most clusters never know the kind.
+fn absences() -> ExponentialBackoff {
+    let doubling = ExponentialBuilder::default().with_jitter().without_max_times();
+    doubling.with_min_delay(Duration::from_secs(1)).with_max_delay(RARELY).build()
 }
 
 struct Follower {
