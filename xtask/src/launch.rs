@@ -38,8 +38,7 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
         );
     }
     // What only takes away, or looks, must work in a tree that does not compile.
-    let first = arguments.first().and_then(|first| first.to_str());
-    let light = first.is_some_and(|first| ["down", "status", "kubectl", "enter"].contains(&first));
+    let light = verb(arguments).is_some_and(|verb| ["down", "status", "kubectl", "enter"].contains(&verb));
     if !(light && folder.join(program.binary).exists()) {
         build(program, help || light)?;
     }
@@ -51,13 +50,20 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
     Err(command.exec()).with_context(|| format!("start {command:?}"))
 }
 
+/// What is to be done: the first argument, or the one behind `--cluster NAME`.
+fn verb(arguments: &[OsString]) -> Option<&str> {
+    let named = arguments.first().is_some_and(|first| first == "--cluster");
+    arguments.get(if named { 2 } else { 0 })?.to_str()
+}
+
 fn build(program: Program, only_text: bool) -> Result<()> {
     if !only_text && let Some(toolchain) = setup::run(setup::Mode::Needed)? {
         ebpf::prepare(&toolchain)?;
     }
     let mut cargo = process::cargo();
-    // Every binary: the lab's clients and servers are binaries too.
-    cargo.args(["build", "--package", "mesh-userspace", "--package", "mesh-tests", "--bins"]);
+    // Every binary: the lab's clients and servers are binaries too. The same packages as for the tests, so that both share one
+    // build.
+    cargo.args(["build", "--workspace", "--exclude", "mesh-ebpf", "--bins"]);
     if program.optimised {
         cargo.arg("--release");
     }

@@ -19,11 +19,20 @@ impl Standing {
         Home::all(prefix).into_iter().filter(Home::is_kept).map(|home| Self { home }).collect()
     }
 
-    /// The only one.
-    pub fn only(prefix: &str) -> Result<Self> {
+    /// The one of this name, or else the only one.
+    pub fn find(prefix: &str, name: Option<&str>) -> Result<Self> {
         let mut all = Self::all(prefix);
+        if let Some(name) = name {
+            let found = all.into_iter().find(|one| one.name() == name);
+            return found.with_context(|| format!("no cluster {name} is up: `cargo xtask cluster status` lists them"));
+        }
         let names: Vec<_> = all.iter().map(|one| one.home.name().to_owned()).collect();
-        ensure!(all.len() < 2, "{} are up: name one with --cluster", names.join(" and "));
+        ensure!(
+            all.len() < 2,
+            "{} are up: name one, as: cluster --cluster {} kubectl ...",
+            names.join(" and "),
+            names[0]
+        );
         all.pop().context("no cluster is up: start one with `cargo xtask cluster up`")
     }
 

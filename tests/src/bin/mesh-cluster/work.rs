@@ -6,16 +6,16 @@ use mesh_tests::cluster::Standing;
 use std::os::unix::process::CommandExt;
 
 /// Becomes kubectl.
-pub fn kubectl(arguments: &[String]) -> Result<()> {
+pub fn kubectl(cluster: Option<&str>, arguments: &[String]) -> Result<()> {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let error = Standing::only(PREFIX)?.kubectl()?.command(&arguments)?.exec();
+    let error = Standing::find(PREFIX, cluster)?.kubectl()?.command(&arguments)?.exec();
     Err(error).context("run kubectl")
 }
 
 /// Becomes a command on a node.
-pub fn enter(node: &str, command: &[String]) -> Result<()> {
+pub fn enter(cluster: Option<&str>, node: &str, command: &[String]) -> Result<()> {
     let (program, arguments) = command.split_first().context("a command has a program")?;
-    let error = Standing::only(PREFIX)?.node(node)?.command(program)?.args(arguments).exec();
+    let error = Standing::find(PREFIX, cluster)?.node(node)?.command(program)?.args(arguments).exec();
     Err(error).with_context(|| format!("run {program}"))
 }
 
