@@ -42,7 +42,8 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
     if !(light && folder.join(program.binary).exists()) {
         build(program, help || light)?;
     }
-    if program.binary == CLUSTER.binary && !help && !light {
+    let of_cluster = program.binary == CLUSTER.binary || (program.binary == LAB.binary && is(&["--cluster"]));
+    if of_cluster && !help && !light {
         components::prepare()?;
     }
     let mut command = Command::new(folder.join(program.binary));

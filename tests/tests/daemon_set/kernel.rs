@@ -4,13 +4,14 @@ use anyhow::{Context, Result, ensure};
 use aya::maps::loaded_maps;
 use aya::programs::{loaded_links, loaded_programs};
 use mesh_tests::cluster::Node;
-use mesh_tests::wait::wait_for;
+use mesh_tests::wait::{wait_for, wait_for_within};
 use mesh_userspace::bpf::{link_info, map_info, open_pin};
 use mesh_userspace::config::DEFAULT_PINS;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 /// The ids of all that is pinned on a node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -56,8 +57,15 @@ impl Pinned {
     }
 }
 
-/// Whether there is no pin on a node, and no process of mesh.
-pub fn ensure_clean(node: &Node) -> Result<()> {
+/// Waits until there is no pin on a node, and no process of mesh.
+pub fn wait_clean(node: &Node) -> Result<()> {
+    wait_for_within(ENDING, &format!("{} to have nothing of mesh any more", node.name()), || ensure_clean(node))
+}
+
+/// How long pods may take that have been deleted.
+const ENDING: Duration = Duration::from_mins(1);
+
+fn ensure_clean(node: &Node) -> Result<()> {
     let pins = node.enter(&["ls", "-A", "/sys/fs/bpf"])?;
     // The kernel's own, in every BPF file system.
     let pins: Vec<_> = pins.lines().filter(|pin| !["maps.debug", "progs.debug"].contains(pin)).collect();

@@ -1,11 +1,12 @@
 //! A DaemonSet's life under load: in beside kube-proxy, in its place, upgraded, and all the way back (docs/running.md).
 
-use super::kernel::{Pinned, ensure_clean};
+use super::kernel::{Pinned, wait_clean};
 use super::load::Load;
 use super::stage::{Held, Stage};
 use super::{report, rights};
 use anyhow::{Result, ensure};
 use mesh_tests::cluster::Mesh;
+use mesh_tests::wait::wait_for;
 
 /// The tag that the rolling update goes to.
 const NEXT: &str = "next";
@@ -66,17 +67,21 @@ fn installing_upgrading_and_removing_fail_no_connection() -> Result<()> {
     mesh.uninstall(cluster)?;
     load.harmless("removed")?;
     for (node, kernel) in cluster.nodes().iter().zip(&kernels) {
-        ensure_clean(node)?;
+        wait_clean(node)?;
         kernel.wait_gone()?;
     }
-    let left = cluster.kubectl().run(&[
-        "get",
-        "daemonsets,pods,serviceaccounts,roles,rolebindings,secrets",
-        "--selector=app.kubernetes.io/name=mesh",
-        "--all-namespaces",
-        "--output=name",
-    ])?;
-    ensure!(left.is_empty(), "left in the API: {left}");
+    // Its pods go after the objects that own them.
+    wait_for("the API to have nothing of the chart any more", || {
+        let left = cluster.kubectl().run(&[
+            "get",
+            "daemonsets,pods,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,secrets",
+            "--selector=app.kubernetes.io/name=mesh",
+            "--all-namespaces",
+            "--output=name",
+        ])?;
+        ensure!(left.is_empty(), "{left}");
+        Ok(())
+    })?;
     cluster.kubectl().delete(&["crd", "trafficpolicies.mesh.dev"])?;
     load.harmless("kube-proxy alone")?;
     held.iter().try_for_each(Held::lives)?;
