@@ -3,6 +3,7 @@
 use crate::PREFIX;
 use anyhow::{Context, Result};
 use mesh_tests::cluster::Standing;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 
 /// Becomes kubectl.
@@ -21,15 +22,18 @@ pub fn enter(cluster: Option<&str>, node: &str, command: &[String]) -> Result<()
 
 /// Says what is up: its nodes, and every pod.
 pub fn status() -> Result<()> {
+    let mut said = String::new();
     let all = Standing::all(PREFIX);
     if all.is_empty() {
-        println!("no cluster is up");
+        said += "no cluster is up\n";
     }
     for cluster in all {
-        println!("{}", cluster.name());
+        said = said + cluster.name() + "\n";
         for words in [["get", "nodes", "--output", "wide"].as_slice(), &["get", "pods", "--all-namespaces"]] {
-            println!("{}", cluster.kubectl()?.run(words)?);
+            said = said + &cluster.kubectl()?.run(words)? + "\n";
         }
     }
+    // A reader that has gone (`| head`) wants no more.
+    io::stdout().write_all(said.as_bytes()).ok();
     Ok(())
 }
