@@ -77,7 +77,7 @@ const BAD_TARGETS: &[(&str, &str)] = &[
 ];
 
 fn policy(targets: &str, spec: &str) -> String {
-    let spec: String = spec.lines().filter(|line| *line != "{}").map(|line| format!("  {line}\n")).collect();
+    let spec: String = spec.lines().filter(|line| *line != "{}").flat_map(|line| ["  ", line, "\n"]).collect();
     format!(
         "apiVersion: mesh.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{name: tried, namespace: default}}\n\
          spec:\n  targetRefs: {targets}\n{spec}"

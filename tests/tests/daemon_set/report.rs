@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The agent that does not tell looks for the Lease every 15 s at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One Event for a bad object, and one for the next, from the other agent.
 pub fn by_one_agent(stage: &Stage) -> Result<()> {

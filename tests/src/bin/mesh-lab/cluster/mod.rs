@@ -29,7 +29,7 @@ pub fn run(up: &Up) -> Result<ExitCode> {
     }
     let code = stage.promises.summary(&mut stage.screen, started.elapsed().as_secs_f64());
     if up.keep {
-        stage.keep()?
+        stage.keep()?;
     }
     Ok(code)
 }
