@@ -22,7 +22,8 @@ fn installing_upgrading_and_removing_fail_no_connection() -> Result<()> {
     mesh.install(cluster, false)?;
     load.harmless("installed beside kube-proxy")?;
     stage.serves()?;
-    rights::are_the_charts(&stage)?;
+    rights::are_exactly(&stage, rights::DEFAULT)?;
+    rights::are_no_administrators(&stage)?;
     held.extend(stage.hold()?);
 
     report::by_one_agent(&stage)?;
@@ -59,9 +60,11 @@ fn installing_upgrading_and_removing_fail_no_connection() -> Result<()> {
     // Those went with their pods.
     let held = stage.hold()?;
 
-    mesh.upgrade(cluster, &["proxyReplacement=false"])?;
+    mesh.upgrade(cluster, &["proxyReplacement=false", "endConnections=false"])?;
+    rights::are_exactly(&stage, rights::WITHOUT_ENDING)?;
+    stage.serves()?;
     stage.start_kube_proxy()?;
-    load.harmless("beside kube-proxy again")?;
+    load.harmless("with fewer rights, and kube-proxy again")?;
     let kernels = pinned(&stage)?;
     mesh.upgrade(cluster, &["remove=true", "maxUnavailable=100%"])?;
     mesh.uninstall(cluster)?;

@@ -8,20 +8,23 @@ use mesh_tests::wait::wait_for;
 use serde_json::Value;
 
 /// `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`, as /proc writes them.
-const CAPABILITIES: &str = "0000000000201000";
+pub const DEFAULT: &str = "0000000000201000";
+
+/// `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_BPF`: with `endConnections=false`.
+pub const WITHOUT_ENDING: &str = "000000c000001000";
 
 /// The role that the chart makes for all namespaces.
 const ROLE: &str = "mesh-system-mesh";
 
-/// The running process has exactly the capabilities of the chart, and its account is no administrator.
-pub fn are_the_charts(stage: &Stage) -> Result<()> {
+/// The running processes have exactly these capabilities, whatever their program would like.
+pub fn are_exactly(stage: &Stage, capabilities: &str) -> Result<()> {
     for node in stage.cluster.nodes() {
         let running = agents(node)?;
         ensure!(running.len() == 1, "on {}: {running:?}", node.name());
         for (field, value) in [
-            ("CapEff", CAPABILITIES),
-            ("CapPrm", CAPABILITIES),
-            ("CapBnd", CAPABILITIES),
+            ("CapEff", capabilities),
+            ("CapPrm", capabilities),
+            ("CapBnd", capabilities),
             ("NoNewPrivs", "1"),
             ("Seccomp", "2"),
         ] {
@@ -29,6 +32,11 @@ pub fn are_the_charts(stage: &Stage) -> Result<()> {
             ensure!(running[0].lines().any(|found| found == line), "no {line} in\n{}", running[0]);
         }
     }
+    Ok(())
+}
+
+/// The account of the DaemonSet is no administrator.
+pub fn are_no_administrators(stage: &Stage) -> Result<()> {
     for (allowed, words) in [
         (true, "watch services -A"),
         (true, "watch endpointslices.discovery.k8s.io -A"),
