@@ -131,7 +131,7 @@ fn orphan(stage: &mut Stage) -> Result<()> {
     let number = restarts(stage)?;
     let before = {
         let _silence = stage.traffic.pause();
-        cookies(&stage.cluster, stage.cluster.node(1))?
+        cookies(&stage.cluster, stage.cluster.node(1), &stage.frontends)?
     };
     stage.traffic.forget();
     stage.cluster.node(1).enter(&["sh", "-c", KILL])?;
@@ -144,7 +144,7 @@ fn orphan(stage: &mut Stage) -> Result<()> {
     stage.note(&format!("{} connections meanwhile, and none failed", visits.answered()), visits.none_failed());
     let after = {
         let _silence = stage.traffic.pause();
-        cookies(&stage.cluster, stage.cluster.node(1))?
+        cookies(&stage.cluster, stage.cluster.node(1), &stage.frontends)?
     };
     stage.note(&format!("the same {} sockets are counted, by their cookies", before.len()), same(&after, &before));
     let still: Result<Vec<_>, _> = held.iter().map(Hold::server).collect();

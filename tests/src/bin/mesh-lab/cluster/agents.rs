@@ -1,11 +1,12 @@
 //! What the agents of a cluster say, each of its own node.
 
-use crate::figures::{BackendFigures, ServiceFigures};
+use crate::figures::{BackendFigures, ConnectionFigures, ServiceFigures};
 use anyhow::{Context, Result};
 use mesh_tests::cluster::{Cluster, Mesh, Node};
+use mesh_tests::control_plane::Frontend;
 use mesh_tests::object::ObjectName;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A Service, as the agent of a node counts it.
 pub fn service(cluster: &Cluster, node: &Node, name: &ObjectName) -> Result<ServiceFigures> {
@@ -19,12 +20,11 @@ pub fn backends(cluster: &Cluster, node: &Node) -> Result<Vec<BackendFigures>> {
     ask(cluster, node, "backend")
 }
 
-/// The cookies of the sockets that are connected through Services on a node.
-pub fn cookies(cluster: &Cluster, node: &Node) -> Result<Vec<u64>> {
-    let sockets: Vec<Value> = ask(cluster, node, "connection")?;
-    let mut cookies: Vec<_> = sockets.iter().filter_map(|socket| socket["cookie"].as_u64()).collect();
-    cookies.sort_unstable();
-    Ok(cookies)
+/// The cookies of the sockets on a node that are connected to these frontends.
+pub fn cookies(cluster: &Cluster, node: &Node, frontends: &[Frontend]) -> Result<BTreeSet<u64>> {
+    let sockets: Vec<ConnectionFigures> = ask(cluster, node, "connection")?;
+    let is_ours = |socket: &&ConnectionFigures| frontends.iter().any(|frontend| frontend.address == socket.frontend);
+    Ok(sockets.iter().filter(is_ours).map(|socket| socket.cookie).collect())
 }
 
 fn ask<T: DeserializeOwned>(cluster: &Cluster, node: &Node, what: &str) -> Result<T> {
