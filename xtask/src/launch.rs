@@ -38,7 +38,7 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
         );
     }
     // What only takes away, or looks, must work in a tree that does not compile.
-    let light = verb(arguments).is_some_and(|verb| ["down", "status", "kubectl", "enter"].contains(&verb));
+    let light = verb(arguments).is_some_and(|verb| ["down", "status", "kubectl", "helm", "enter"].contains(&verb));
     if !(light && folder.join(program.binary).exists()) {
         build(program, help || light)?;
     }

@@ -1,6 +1,7 @@
 //! A cluster that somebody has started and left: to work with, and to take away.
 
 use super::components::Components;
+use super::helm::Helm;
 use super::kubectl::Kubectl;
 use super::node::Node;
 use super::place;
@@ -45,6 +46,11 @@ impl Standing {
     pub fn kubectl(&self) -> Result<Kubectl> {
         let program = Components::find()?.program("kubectl")?;
         Ok(Kubectl::of(program, place::control_plane(&self.home)?))
+    }
+
+    /// helm as the administrator.
+    pub fn helm(&self) -> Result<Helm> {
+        Helm::beside(&self.kubectl()?)
     }
 
     /// A node by name.

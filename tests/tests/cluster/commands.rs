@@ -35,6 +35,8 @@ fn work(name: &str) -> Result<()> {
     let words = ["kubectl", "--namespace=mesh-system", "exec", "daemonset/mesh", "--", "/mesh", "service", "list"];
     let services = cluster(&[&["--cluster", name], &words[..]].concat())?;
     ensure!(services.contains("kube-dns"), "{services}");
+    let releases = cluster(&["--cluster", name, "helm", "list", "--namespace=mesh-system", "--short"])?;
+    ensure!(releases.trim() == "mesh", "{releases}");
     let host = cluster(&["--cluster", name, "enter", "node-1", "--", "hostname"])?;
     ensure!(host.trim() == "node-1", "{host}");
     Ok(())

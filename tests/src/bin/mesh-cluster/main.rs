@@ -52,6 +52,13 @@ enum Work {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run helm as the administrator, as: helm list --all-namespaces
+    #[command(disable_help_flag = true)]
+    Helm {
+        /// Arguments of helm.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run a command on a node, as: enter node-1 -- nft list ruleset
     Enter {
         /// The node.
@@ -70,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Down => down::run(cluster),
         Verb::Status => work::status(),
         Verb::Work(Work::Kubectl { arguments }) => work::kubectl(cluster, &arguments),
+        Verb::Work(Work::Helm { arguments }) => work::helm(cluster, &arguments),
         Verb::Work(Work::Enter { node, command }) => work::enter(cluster, &node, &command),
     };
     match done {

@@ -13,6 +13,13 @@ pub fn kubectl(cluster: Option<&str>, arguments: &[String]) -> Result<()> {
     Err(error).context("run kubectl")
 }
 
+/// Becomes helm.
+pub fn helm(cluster: Option<&str>, arguments: &[String]) -> Result<()> {
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let error = Standing::find(PREFIX, cluster)?.helm()?.command(&arguments)?.exec();
+    Err(error).context("run helm")
+}
+
 /// Becomes a command on a node.
 pub fn enter(cluster: Option<&str>, node: &str, command: &[String]) -> Result<()> {
     let (program, arguments) = command.split_first().context("a command has a program")?;
