@@ -20,6 +20,11 @@ fn installing_upgrading_and_removing_fail_no_connection() -> Result<()> {
     let mut held = stage.hold()?;
 
     mesh.install(cluster, false)?;
+    // Well before it is needed: containerd tells the kubelet of a new name a moment later, who would look for a registry until then.
+    for node in cluster.nodes() {
+        let image = concat!("localhost/mesh:", env!("CARGO_PKG_VERSION"));
+        node.enter(&["ctr", "--namespace", "k8s.io", "images", "tag", image, &format!("localhost/mesh:{NEXT}")])?;
+    }
     load.harmless("installed beside kube-proxy")?;
     stage.serves()?;
     rights::are_exactly(&stage, rights::DEFAULT)?;
@@ -40,10 +45,6 @@ fn installing_upgrading_and_removing_fail_no_connection() -> Result<()> {
     held.iter().try_for_each(Held::lives)?;
 
     let before = pinned(&stage)?;
-    for node in cluster.nodes() {
-        let image = concat!("localhost/mesh:", env!("CARGO_PKG_VERSION"));
-        node.enter(&["ctr", "--namespace", "k8s.io", "images", "tag", image, &format!("localhost/mesh:{NEXT}")])?;
-    }
     mesh.upgrade(cluster, &[&format!("image.tag={NEXT}")])?;
     load.harmless("a rolling update to another image")?;
     stage.serves()?;
