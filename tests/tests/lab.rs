@@ -51,6 +51,19 @@ fn the_shop_keeps_its_promises_stays_up_and_is_taken_down() -> Result<()> {
 }
 
 #[test]
+fn the_shop_keeps_its_promises_on_a_real_cluster_too() -> Result<()> {
+    let run = lab(&["--cluster"])?;
+    let said = text(&run.stdout);
+    assert!(run.status.success(), "{said}{}", text(&run.stderr));
+    for act in
+        ["of two nodes comes up", "rollout restart", "not one more", "is killed", "mesh itself", "promises were kept"]
+    {
+        assert!(said.contains(act), "{act} is missing:\n{said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn somebody_elses_application_is_served_on_the_same_path() -> Result<()> {
     let run = lab(&["--manifests", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/applications/polls.yaml")])?;
     let said = text(&run.stdout);

@@ -38,12 +38,14 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
         );
     }
     // What only takes away, or looks, must work in a tree that does not compile.
-    let first = arguments.first().and_then(|first| first.to_str());
-    let light = first.is_some_and(|first| ["down", "status", "kubectl", "enter"].contains(&first));
+    let light = verb(arguments).is_some_and(|verb| ["down", "status", "kubectl", "helm", "enter"].contains(&verb));
     if !(light && folder.join(program.binary).exists()) {
         build(program, help || light)?;
     }
-    if (program.binary == CLUSTER.binary || is(&["--kubernetes"])) && !help && !light {
+    let of_cluster = program.binary == CLUSTER.binary
+        || (program.binary == LAB.binary && is(&["--cluster"]))
+        || is(&["--kubernetes"]);
+    if of_cluster && !help && !light {
         components::prepare()?;
     }
     let mut command = Command::new(folder.join(program.binary));
@@ -51,13 +53,19 @@ pub fn run(program: Program, arguments: &[OsString]) -> Result<Infallible> {
     Err(command.exec()).with_context(|| format!("start {command:?}"))
 }
 
+/// What is to be done: the first argument, or the one behind `--cluster NAME`.
+fn verb(arguments: &[OsString]) -> Option<&str> {
+    let named = arguments.first().is_some_and(|first| first == "--cluster");
+    arguments.get(if named { 2 } else { 0 })?.to_str()
+}
+
 fn build(program: Program, only_text: bool) -> Result<()> {
     if !only_text && let Some(toolchain) = setup::run(setup::Mode::Needed)? {
         ebpf::prepare(&toolchain)?;
     }
     let mut cargo = process::cargo();
-    // Every binary: the lab's clients and servers are binaries too. The choice of packages is the tests': another gives
-    // libraries other features, and cargo builds them again.
+    // Every binary: the lab's clients and servers are binaries too. The same packages as for the tests, so that both share one
+    // build.
     cargo.args(["build", "--workspace", "--exclude", "mesh-ebpf", "--bins"]);
     if program.optimised {
         cargo.arg("--release");

@@ -78,7 +78,7 @@ enum Verb {
     ///
     /// One static binary FROM scratch, as an archive: the same bytes from every folder, for one compiler and one C library.
     Image(image::Options),
-    /// Build, and run a real Kubernetes cluster on this machine: up, down, status, kubectl, enter
+    /// Build, and run a real Kubernetes cluster on this machine: up, down, status, kubectl, helm, enter
     ///
     /// Kubernetes' own programs, nodes with kubelet and containerd included, in namespaces of their own. Who serves its
     /// Services is yours to say: kube-proxy, mesh, both or nobody. `cargo xtask cluster --help` teaches the rest.

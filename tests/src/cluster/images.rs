@@ -18,6 +18,9 @@ pub const PROGRAMS: &str = "localhost/mesh-tests:1";
 /// The cluster's DNS.
 pub(super) const COREDNS: &str = "localhost/coredns:1";
 
+/// What the chart asks for unless told otherwise.
+const MESH: &str = concat!("localhost/mesh:", env!("CARGO_PKG_VERSION"));
+
 /// Writes the archives into a folder, and says where they are.
 pub(super) fn write(components: &Components, folder: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
@@ -34,6 +37,13 @@ pub(super) fn write(components: &Components, folder: &Path) -> Result<Vec<PathBu
         Ok(path)
     });
     written.collect()
+}
+
+/// Writes an archive of the `mesh` that the tests run: the entrypoint of `cargo xtask image`'s, around a binary that is there
+/// already, and the libraries that it loads.
+pub(super) fn write_mesh(archive: &Path) -> Result<()> {
+    let image = image(MESH, &[&programs::find("mesh")?], &["/mesh"])?.archive().context("make the image of mesh")?;
+    fs::write(archive, image.bytes).with_context(|| format!("write {}", archive.display()))
 }
 
 /// An image of programs, each at `/<its name>`, with the libraries that they load at the paths that they have here.

@@ -1,20 +1,21 @@
-//! The mesh on a cluster: its image on every node, and its chart, rendered by helm and applied.
+//! The mesh on a cluster: its image on every node, and its chart, installed by helm.
 
-use super::components::Components;
+use super::images;
+use super::node::Node;
 use super::whole::Cluster;
 use anyhow::{Context, Result, ensure};
-use std::env;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// The namespace that the chart installs into.
+/// The namespace and the name that it is installed under: its DaemonSet is `mesh` in `mesh-system`.
 pub const NAMESPACE: &str = "mesh-system";
+const RELEASE: &str = "mesh";
 
 /// Where an administrator who installs the mesh has it from, and with which of the chart's values.
 #[derive(Clone, Debug)]
 pub struct Mesh {
-    /// The archive of its image.
-    pub image: PathBuf,
+    /// The archive of its image; one of the `mesh` that was built beside the running program if none is named.
+    pub image: Option<PathBuf>,
     /// The folder of its chart.
     pub chart: PathBuf,
     /// Values of the chart, as `logLevel=debug`.
@@ -22,33 +23,77 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The image that `cargo xtask image` has made last, and the chart of this workspace.
+    /// The `mesh` that was built beside the running program, and the chart of this workspace.
     pub fn of_this_workspace() -> Result<Self> {
-        let own = env::current_exe().context("find the running program")?;
-        let image = own.ancestors().skip(1).map(|target| target.join("image/mesh.tar")).find(|path| path.is_file());
-        let image = image.context("there is no image of mesh: cargo xtask image makes it")?;
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/chart/mesh");
         ensure!(chart.is_dir(), "there is no chart at {}", chart.display());
-        Ok(Self { image, chart, values: Vec::new() })
+        Ok(Self { image: None, chart, values: Vec::new() })
     }
 
-    /// Installs it, and waits until it is ready on every node. `alone`: it is there in kube-proxy's place.
-    pub fn install(&self, cluster: &Cluster, alone: bool) -> Result<()> {
-        cluster.load(&self.image)?;
-        let host = cluster.api().place().addresses()[0];
-        let values = [format!("apiServer.host={host}"), format!("proxyReplacement={alone}")];
-        cluster.apply(&self.render(&values)?).context("install the mesh")?;
-        cluster.wait_rollout(NAMESPACE, "daemonset/mesh")
-    }
-
-    fn render(&self, values: &[String]) -> Result<String> {
-        let mut helm = Command::new(Components::find()?.program("helm")?);
-        helm.args(["template", "mesh"]).arg(&self.chart).args(["--namespace", NAMESPACE, "--include-crds"]);
-        for value in values.iter().chain(&self.values) {
-            helm.args(["--set", value]);
+    /// Gives every node its image.
+    pub fn load(&self, cluster: &Cluster) -> Result<()> {
+        if let Some(image) = &self.image {
+            return cluster.load(image);
         }
-        let output = helm.output().context("run helm")?;
-        ensure!(output.status.success(), "helm template: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).context("what helm wrote")
+        let archive = cluster.home().path("images/mesh.tar");
+        images::write_mesh(&archive)?;
+        cluster.load(&archive)
+    }
+
+    /// Gives every node its image, installs it, and waits until it is ready on every node. `alone`: it is there in
+    /// kube-proxy's place.
+    pub fn install(&self, cluster: &Cluster, alone: bool) -> Result<()> {
+        self.load(cluster)?;
+        let mut values = self.values.clone();
+        values.push(format!("proxyReplacement={alone}"));
+        // Beside kube-proxy it would not need it.
+        values.push(format!("apiServer.host={}", cluster.api().place().addresses()[0]));
+        let mut arguments = vec!["--create-namespace"];
+        for value in &values {
+            arguments.extend(["--set", value]);
+        }
+        self.helm(cluster, "install", &arguments)
+    }
+
+    /// Changes values of what is installed, `apiServer.port=6443`, and keeps all others; waits until every node has them.
+    pub fn upgrade(&self, cluster: &Cluster, values: &[&str]) -> Result<()> {
+        let mut arguments = vec!["--reuse-values"];
+        for value in values {
+            arguments.extend(["--set", value]);
+        }
+        self.helm(cluster, "upgrade", &arguments)
+    }
+
+    /// Removes all that the chart has made but its definitions. The data path is the kernel's: `remove=true` takes it away.
+    pub fn uninstall(&self, cluster: &Cluster) -> Result<()> {
+        let words = ["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"];
+        cluster.helm()?.run(&words).map(drop)
+    }
+
+    /// The name of the pod of its DaemonSet that runs on a node.
+    pub fn pod(cluster: &Cluster, node: &Node) -> Result<String> {
+        let on = format!("spec.nodeName={}", node.name());
+        let list = cluster.kubectl().get(&["pods", "--namespace", NAMESPACE, "--field-selector", &on])?;
+        // One that is about to go stays listed beside its successor.
+        let staying =
+            list["items"].as_array().into_iter().flatten().find(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let name = staying.and_then(|pod| pod["metadata"]["name"].as_str());
+        name.map(str::to_owned).with_context(|| format!("{} has no pod of mesh", node.name()))
+    }
+
+    /// Runs `mesh <words> -o json` in the pod on a node and returns what it says, whatever its exit code.
+    pub fn ask(cluster: &Cluster, node: &Node, words: &[&str]) -> Result<Value> {
+        let pod = cluster.pod_in(NAMESPACE, &Self::pod(cluster, node)?);
+        let output = pod.command(&[&["/mesh"], words, &["-o", "json"]].concat())?.output().context("run kubectl")?;
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&said)
+            .with_context(|| format!("mesh {words:?} on {} said {said}{complained}", node.name()))
+    }
+
+    fn helm(&self, cluster: &Cluster, verb: &str, arguments: &[&str]) -> Result<()> {
+        let chart = self.chart.to_str().context("the chart's folder has a name in UTF-8")?;
+        let words = [verb, RELEASE, chart, "--namespace", NAMESPACE, "--wait", "--timeout=3m"];
+        let done = cluster.helm()?.run(&[&words, arguments].concat());
+        done.map(drop).with_context(|| cluster.troubles(NAMESPACE))
     }
 }

@@ -93,6 +93,12 @@ impl Node {
         Ok(said.into_owned())
     }
 
+    /// A path of the node's file system, as this process sees it.
+    pub fn path(&self, path: &Path) -> Result<PathBuf> {
+        let root = PathBuf::from(format!("/proc/{}/root", self.first_process()?));
+        Ok(root.join(path.strip_prefix("/").unwrap_or(path)))
+    }
+
     /// Gives the node's containerd an image, from an archive anywhere on this machine.
     pub fn load(&self, archive: &Path) -> Result<()> {
         let inside = self.folder.join("load.tar");

@@ -1,6 +1,7 @@
 //! A cluster that somebody has started and left: to work with, and to take away.
 
 use super::components::Components;
+use super::helm::Helm;
 use super::kubectl::Kubectl;
 use super::node::Node;
 use super::place;
@@ -19,11 +20,20 @@ impl Standing {
         Home::all(prefix).into_iter().filter(Home::is_kept).map(|home| Self { home }).collect()
     }
 
-    /// The only one.
-    pub fn only(prefix: &str) -> Result<Self> {
+    /// The one of this name, or else the only one.
+    pub fn find(prefix: &str, name: Option<&str>) -> Result<Self> {
         let mut all = Self::all(prefix);
+        if let Some(name) = name {
+            let found = all.into_iter().find(|one| one.name() == name);
+            return found.with_context(|| format!("no cluster {name} is up: `cargo xtask cluster status` lists them"));
+        }
         let names: Vec<_> = all.iter().map(|one| one.home.name().to_owned()).collect();
-        ensure!(all.len() < 2, "{} are up: name one with --cluster", names.join(" and "));
+        ensure!(
+            all.len() < 2,
+            "{} are up: name one, as: cluster --cluster {} kubectl ...",
+            names.join(" and "),
+            names[0]
+        );
         all.pop().context("no cluster is up: start one with `cargo xtask cluster up`")
     }
 
@@ -36,6 +46,11 @@ impl Standing {
     pub fn kubectl(&self) -> Result<Kubectl> {
         let program = Components::find()?.program("kubectl")?;
         Ok(Kubectl::of(program, place::control_plane(&self.home)?))
+    }
+
+    /// helm as the administrator.
+    pub fn helm(&self) -> Result<Helm> {
+        Helm::beside(&self.kubectl()?)
     }
 
     /// A node by name.

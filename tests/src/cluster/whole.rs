@@ -4,6 +4,7 @@ use super::addresses::{CONTROL_PLANE, machine};
 use super::api_server::{ApiServer, PORT};
 use super::components::Components;
 use super::control_plane::ControlPlane;
+use super::helm::Helm;
 use super::images;
 use super::kubectl::Kubectl;
 use super::mesh::Mesh;
@@ -127,6 +128,11 @@ impl Cluster {
         self.api().kubectl()
     }
 
+    /// helm as the administrator.
+    pub fn helm(&self) -> Result<Helm> {
+        Helm::beside(self.kubectl())
+    }
+
     /// Creates or changes these objects, YAML or JSON.
     pub fn apply(&self, manifests: &str) -> Result<()> {
         self.kubectl().apply(manifests)
@@ -200,7 +206,7 @@ impl Cluster {
     }
 
     /// What a person would look at first.
-    fn troubles(&self, namespace: &str) -> String {
+    pub(super) fn troubles(&self, namespace: &str) -> String {
         let look = |words: &[&str]| self.kubectl().run(words).unwrap_or_else(|error| format!("{error:#}\n"));
         let pods = look(&["get", "pods", "--namespace", namespace, "--output", "wide"]);
         let events = look(&["get", "events", "--namespace", namespace, "--field-selector", "type=Warning"]);

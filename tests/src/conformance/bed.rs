@@ -80,7 +80,23 @@ impl Bed {
                 Ok(())
             })?;
         }
+        if proxy == Proxy::KubeProxy {
+            self.tell_zones()?;
+        }
         self.cluster.wait_rollout("kube-system", "deployment/coredns")
+    }
+
+    /// kube-proxy 1.37 registers its handler of the node's labels a moment after it asks for them: when the answer comes in
+    /// between, it never learns its zone. A change it does not miss.
+    fn tell_zones(&self) -> Result<()> {
+        for node in self.cluster.nodes() {
+            let zone = node.name().replace("node", "zone");
+            for zone in ["elsewhere", zone.as_str()] {
+                let label = format!("topology.kubernetes.io/zone={zone}");
+                self.kubectl(&["label", "node", node.name(), "--overwrite", &label])?;
+            }
+        }
+        Ok(())
     }
 
     /// Kills the proxy's process on every node with SIGKILL.

@@ -16,5 +16,5 @@ mod run;
 pub use bed::Bed;
 pub use case::{Case, Difference, Turn};
 pub use page::{Seen, unexplained, write};
-pub use proxy::Proxy;
+pub use proxy::{HEALTH, Proxies, Proxy};
 pub use run::run;

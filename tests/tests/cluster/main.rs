@@ -1,4 +1,5 @@
 //! A real cluster on this machine: its nodes, its pods, its DNS, and nothing of it afterwards.
 
+mod commands;
 mod gone;
 mod pods;

@@ -39,14 +39,17 @@ pub(super) struct Cause {
 
 impl Cause {
     pub(super) fn of(error: &watcher::Error) -> Self {
-        let answered = matches!(
-            error,
-            watcher::Error::InitialListFailed(kube::Error::Api(_))
-                | watcher::Error::WatchStartFailed(kube::Error::Api(_))
-                | watcher::Error::WatchFailed(kube::Error::Api(_))
-                | watcher::Error::WatchError(_)
-        );
-        Self { message: words(error).into(), answered }
+        match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status) => {
+                // Its own sentence: around it the error says the same twice more.
+                let said = if status.message.is_empty() { words(error) } else { status.message.clone() };
+                Self { message: said.into(), answered: true }
+            }
+            _ => Self { message: words(error).into(), answered: false },
+        }
     }
 }
 

@@ -22,7 +22,16 @@ const PREFIX: &str = "mesh-cluster-up";
 ///   cargo xtask cluster down
 #[derive(Parser, Debug)]
 #[command(name = "mesh-cluster", bin_name = "cargo xtask cluster", verbatim_doc_comment, max_term_width = 100)]
-enum Arguments {
+struct Arguments {
+    /// Which one, by name, where several are up. For down, too: without it all go.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
     /// Start a cluster and leave it up.
     Up(up::Arguments),
     /// Remove every trace of such clusters, also after a crash.
@@ -43,6 +52,13 @@ enum Work {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run helm as the administrator, as: helm list --all-namespaces
+    #[command(disable_help_flag = true)]
+    Helm {
+        /// Arguments of helm.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run a command on a node, as: enter node-1 -- nft list ruleset
     Enter {
         /// The node.
@@ -54,12 +70,15 @@ enum Work {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse() {
-        Arguments::Up(arguments) => arguments.run(),
-        Arguments::Down => down::run(),
-        Arguments::Status => work::status(),
-        Arguments::Work(Work::Kubectl { arguments }) => work::kubectl(&arguments),
-        Arguments::Work(Work::Enter { node, command }) => work::enter(&node, &command),
+    let Arguments { cluster, verb } = Arguments::parse();
+    let cluster = cluster.as_deref();
+    let done = match verb {
+        Verb::Up(arguments) => arguments.run(),
+        Verb::Down => down::run(cluster),
+        Verb::Status => work::status(),
+        Verb::Work(Work::Kubectl { arguments }) => work::kubectl(cluster, &arguments),
+        Verb::Work(Work::Helm { arguments }) => work::helm(cluster, &arguments),
+        Verb::Work(Work::Enter { node, command }) => work::enter(cluster, &node, &command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,12 +47,7 @@ pub struct Lab<'w> {
 /// `mesh-lab`, from the manifests to the exit code.
 pub fn run(up: &Up) -> Result<ExitCode> {
     let started = Instant::now();
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second one ends the process at once; what it leaves is swept by `down` or by the next run.
-        flag::register_conditional_default(signal, Arc::clone(&interrupted)).context("handle signals")?;
-        flag::register(signal, Arc::clone(&interrupted)).context("handle signals")?;
-    }
+    let interrupted = interruption()?;
     let objects = up.manifests.as_deref().map_or_else(shop::objects, read)?;
     let world = World::named(PREFIX)?;
     let mut lab = Lab::raise(&world, &objects, interrupted)?;
@@ -74,6 +69,17 @@ pub fn run(up: &Up) -> Result<ExitCode> {
         world.keep()?;
     }
     Ok(code)
+}
+
+/// Becomes true with the first signal to end.
+pub fn interruption() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The second one ends the process at once; what it leaves is swept by `down` or by the next run.
+        flag::register_conditional_default(signal, Arc::clone(&interrupted)).context("handle signals")?;
+        flag::register(signal, Arc::clone(&interrupted)).context("handle signals")?;
+    }
+    Ok(interrupted)
 }
 
 fn read(path: &Path) -> Result<Vec<Object>> {

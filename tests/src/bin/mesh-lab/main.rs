@@ -1,6 +1,7 @@
 //! The lab: an application from Kubernetes manifests on this machine, its traffic, and what happens to it.
 
 mod acts;
+mod cluster;
 mod down;
 mod enter;
 mod figures;
@@ -46,6 +47,9 @@ struct Up {
     /// Leave it up at the end, and print commands to try.
     #[arg(long)]
     keep: bool,
+    /// Show the shop on a real cluster of two nodes instead: Kubernetes' own programs, and mesh as its DaemonSet.
+    #[arg(long)]
+    cluster: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -59,6 +63,7 @@ enum Verb {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.verb {
+        None if arguments.up.cluster => cluster::run(&arguments.up),
         None => lab::run(&arguments.up),
         Some(Verb::Down(arguments)) => arguments.run().map(|()| ExitCode::SUCCESS),
         Some(Verb::Exec(arguments)) => arguments.run(),

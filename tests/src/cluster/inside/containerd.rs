@@ -15,6 +15,7 @@ pub const SOCKET: &str = "/run/containerd/containerd.sock";
 /// The program with its configuration, which is written.
 pub fn unit(settings: &Settings) -> Result<Unit> {
     let file = settings.folder.join("containerd.toml");
+    // Volatile: no container outlives its node, so that its end need not wait for the whole disk to be written.
     // The hook in runc's place drops limits for which no cgroup controller is there; see `mesh-runc`.
     let (runc, pause) = (settings.runc.display(), images::PAUSE);
     write(
@@ -25,6 +26,8 @@ pub fn unit(settings: &Settings) -> Result<Unit> {
              state = '/run/containerd'\n\
              [grpc]\n\
              address = '{SOCKET}'\n\
+             [plugins.'io.containerd.snapshotter.v1.overlayfs']\n\
+             mount_options = ['volatile']\n\
              [plugins.'io.containerd.cri.v1.images']\n\
              snapshotter = 'overlayfs'\n\
              [plugins.'io.containerd.cri.v1.images'.pinned_images]\n\

@@ -80,7 +80,9 @@ fn overlay(name: &str, folder: &Path) -> Result<()> {
     let (upper, work) = (folder.join("overlay").join(name), folder.join("overlay").join(format!("{name}.work")));
     folders(&[&upper, &work])?;
     let lower = Path::new("/").join(name);
-    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    // Volatile: nobody reads it after the node, so that its end need not wait for the whole disk to be written.
+    let places = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let options = places + ",volatile";
     mount(Some("overlay"), &lower, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .with_context(|| format!("mount the node's {}", lower.display()))
 }
