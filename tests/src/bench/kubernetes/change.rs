@@ -45,7 +45,7 @@ pub struct Sample {
 }
 
 /// How long a change may take before it counts as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// With all Services loaded, mesh and then kube-proxy.
 pub fn measure(rig: &Rig, effort: Effort, count: u32) -> Result<Section> {
@@ -120,7 +120,7 @@ impl Job {
         let changes = self.changes;
         thread::scope(|scope| {
             let this = &self;
-            let writer = scope.spawn(move || this.write(&asked, &tell));
+            let requests = scope.spawn(move || this.write(&asked, &tell));
             let measured = (1..=changes).map(|change| {
                 let serve = change.is_multiple_of(2);
                 // Changes that come one upon the other would be taken in together.
@@ -139,7 +139,7 @@ impl Job {
             });
             let measured: Result<Vec<Sample>> = measured.collect();
             drop(writes);
-            writer.join().expect("it does not panic").context("write to the API server")?;
+            requests.join().expect("it does not panic").context("write to the API server")?;
             measured
         })
     }

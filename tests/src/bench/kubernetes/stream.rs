@@ -33,7 +33,7 @@ const SAMPLED: u32 = 17;
 const UNDER_WAY: usize = 32;
 
 /// How long the maps may stay behind before the agent counts as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A stream of writes, each to another Service's slice.
 #[derive(Clone, Copy)]
@@ -86,7 +86,7 @@ pub fn measure(rig: &Rig, effort: Effort, count: u32) -> Result<Section> {
         let pace = Pace { replaced, over: Duration::from_secs(effort.pick(1, 60)), count };
         let before = ran(rig.agent.id()?)?;
         let outcome = rig.api.with_client(|client| stream(client, Arc::clone(&maps), pace, &mut masks))?;
-        let share = 100.0 * (ran(rig.agent.id()?)? - before).as_secs_f64() / outcome.took.as_secs_f64();
+        let share = 100.0 * ran(rig.agent.id()?)?.saturating_sub(before).as_secs_f64() / outcome.took.as_secs_f64();
         report(&mut section, pace, outcome, share)?;
     }
     Ok(section)
@@ -130,11 +130,11 @@ async fn stream(client: kube::Client, maps: Arc<KernelMaps>, pace: Pace, masks: 
         }
         tokio::time::sleep_until(due.into()).await;
         while let Some(done) = writes.try_join_next() {
-            outcome.take(done.context("a write panicked")??, &mut busy);
+            outcome.take(&done.context("a write panicked")??, &mut busy);
         }
         while busy.len() >= UNDER_WAY.min(pace.count as usize) {
             let done = writes.join_next().await.context("one is under way")?;
-            outcome.take(done.context("a write panicked")??, &mut busy);
+            outcome.take(&done.context("a write panicked")??, &mut busy);
         }
         // One that is not yet seen is not written again, or it might never be seen.
         while busy.contains(&(next % pace.count)) {
@@ -151,7 +151,7 @@ async fn stream(client: kube::Client, maps: Arc<KernelMaps>, pace: Pace, masks: 
     }
     outcome.took = started.elapsed();
     while let Some(done) = writes.join_next().await {
-        outcome.take(done.context("a write panicked")??, &mut busy);
+        outcome.take(&done.context("a write panicked")??, &mut busy);
     }
     outcome.behind.sort_unstable();
     Ok(outcome)
@@ -165,7 +165,7 @@ struct Written {
 }
 
 impl Outcome {
-    fn take(&mut self, written: Written, busy: &mut HashSet<u32>) {
+    fn take(&mut self, written: &Written, busy: &mut HashSet<u32>) {
         busy.remove(&written.index);
         self.behind.extend(written.behind.map(|behind| (written.number, behind)));
     }
