@@ -3,6 +3,7 @@
 use super::clock;
 use super::complaints::Complaints;
 use super::drains::{Drains, Round};
+use super::memory;
 use super::ring;
 use crate::api::query::EventFeed;
 use crate::api::types;
@@ -19,7 +20,7 @@ use crate::report::Report;
 use crate::source::Change;
 use crate::state::ClusterState;
 use anyhow::Context;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mesh_common::address::Protocol;
 use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +31,9 @@ use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
 const RECENT: usize = 1024;
+
+/// How long changes may hold what they took in passing.
+const GIVE_BACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// The owner's whole world.
 pub struct Engine {
@@ -63,6 +67,8 @@ pub struct Engine {
     grace: Arc<Grace>,
     drains: Drains,
     listed: bool,
+    /// When memory was given back to the system.
+    given_back: Timestamp,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
     reports: watch::Sender<Option<Arc<Report>>>,
@@ -111,6 +117,7 @@ impl Engine {
             loaded,
             grace,
             listed: false,
+            given_back: Timestamp::now(),
             recent: VecDeque::new(),
             live: broadcast::channel(RECENT).0,
             reports,
@@ -197,7 +204,8 @@ impl Engine {
         datapath::attach(&self.loaded, &self.cgroup)?;
         self.programs = self.attached().filter_map(|(hook, attached)| Some((hook, attached?.program))).collect();
         self.retire_former();
-        return_memory();
+        memory::give_back();
+        self.given_back = Timestamp::now();
         tracing::info!(cgroup = %self.cgroup.path().display(), "the programs are in force");
         Ok(())
     }
@@ -268,8 +276,19 @@ impl Engine {
             Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),
         }
         self.reconciler.retire();
+        self.give_back_memory();
         if self.former_layouts > 0 {
             self.retire_former();
+        }
+    }
+
+    /// Gives back what changes took in passing, where there were any, now and then.
+    fn give_back_memory(&mut self) {
+        let now = Timestamp::now();
+        let changed = self.last_change.is_some_and(|change| change > self.given_back);
+        if changed && now.duration_since(self.given_back) > GIVE_BACK {
+            memory::give_back();
+            self.given_back = now;
         }
     }
 
@@ -305,16 +324,6 @@ fn no_room(subject: &Subject, problem: &Problem) -> Option<Finding> {
         message: why.to_string().into(),
         action: problem.action().into(),
     })
-}
-
-/// Gives back to the system what reading the first full list took and nothing keeps.
-fn return_memory() {
-    #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
-    // SAFETY: it may be called at any time, from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// The maps that the agent fills, as they are pinned.

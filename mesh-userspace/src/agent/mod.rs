@@ -7,12 +7,14 @@
 //! | `drains` | ending the sockets of backends that are gone |
 //! | `ring` | the programs' events, read and named |
 //! | `complaints` | what is wrong, told to the log once |
+//! | `memory` | the allocator |
 //! | `clock` | the programs' clock and people's |
 
 mod clock;
 mod complaints;
 mod drains;
 pub mod engine;
+mod memory;
 mod owner;
 mod ring;
 
@@ -47,6 +49,7 @@ pub fn run(config: &AgentConfig) -> anyhow::Result<()> {
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    memory::share();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(config))
 }

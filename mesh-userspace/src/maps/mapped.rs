@@ -83,8 +83,9 @@ impl<T> Mapped<T> {
         let Some(more) = wanted.checked_sub(self.shown).and_then(NonZeroUsize::new) else { return Ok(()) };
         let (access, flags) =
             (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED);
+        let offset = libc::off_t::try_from(self.shown).unwrap_or(libc::off_t::MAX); // the kernel refuses the latter
         // SAFETY: `at + shown` to `at + wanted` is reserved for this, and no slice reaches there.
-        unsafe { mmap(self.address(self.shown), more, access, flags, &self.fd, self.shown as libc::off_t) }
+        unsafe { mmap(self.address(self.shown), more, access, flags, &self.fd, offset) }
             .map_err(|errno| MapError::Io { action: "map into memory", map: self.map, source: errno.into() })?;
         self.shown = wanted;
         Ok(())

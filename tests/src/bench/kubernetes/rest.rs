@@ -31,7 +31,7 @@ pub fn measure(rig: &Rig, effort: Effort, count: u32) -> Result<Section> {
     }
     let elapsed = started.elapsed().as_secs_f64();
     for ((who, pid), before) in processes.into_iter().zip(before) {
-        let share = 100.0 * (ran(pid)? - before?).as_secs_f64() / elapsed;
+        let share = 100.0 * ran(pid)?.saturating_sub(before?).as_secs_f64() / elapsed;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
         let figures = ["VmRSS", "RssAnon", "VmHWM"].map(|name| megabytes(&status, name));
         let [resident, own, most] = figures;
