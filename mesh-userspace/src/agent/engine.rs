@@ -3,6 +3,7 @@
 use super::clock;
 use super::complaints::Complaints;
 use super::drains::{Drains, Round};
+use super::pods::Pods;
 use super::ring;
 use crate::api::query::EventFeed;
 use crate::api::types;
@@ -17,7 +18,7 @@ use crate::plan::Subject;
 use crate::reconcile::{Audit, GraceTicket, Problem, Reconciler, State};
 use crate::report::Report;
 use crate::source::Change;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
 use jiff::Timestamp;
 use mesh_common::address::Protocol;
@@ -62,10 +63,12 @@ pub struct Engine {
     loaded: Loaded,
     grace: Arc<Grace>,
     drains: Drains,
+    pods: Pods,
     listed: bool,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
     reports: watch::Sender<Option<Arc<Report>>>,
+    health_checks: watch::Sender<HealthChecks>,
 }
 
 impl Engine {
@@ -106,6 +109,7 @@ impl Engine {
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            pods: Pods::adopt(&loaded, cgroup.path())?,
             complaints: Complaints::default(),
             cgroup,
             loaded,
@@ -114,6 +118,7 @@ impl Engine {
             recent: VecDeque::new(),
             live: broadcast::channel(RECENT).0,
             reports,
+            health_checks: watch::channel(HealthChecks::new()).0,
         })
     }
 
@@ -130,6 +135,11 @@ impl Engine {
     /// What is attached at each hook now.
     pub fn attached(&self) -> impl Iterator<Item = (&'static str, Option<Attached>)> + '_ {
         HOOKS.iter().map(|hook| (hook.name, datapath::attached(self.loaded.pins(), hook).ok().flatten()))
+    }
+
+    /// What is answered at Services' `healthCheckNodePort`s, as it changes.
+    pub fn health_checks(&self) -> watch::Receiver<HealthChecks> {
+        self.health_checks.subscribe()
     }
 
     /// Takes in what a source reported.
@@ -156,12 +166,43 @@ impl Engine {
             self.listed = true;
             self.reconciler.first_list_done();
         }
+        let checks = self.state.health_checks();
+        self.health_checks.send_if_modified(|known| {
+            *known != checks && {
+                *known = checks;
+                true
+            }
+        });
         self.reconciler.sync(Instant::now());
         self.progress.end(|key| self.reconciler.is_pending(key));
+        if self.pods.take(&mut self.state) {
+            self.pods.look();
+        }
+        self.tell_of_pods();
         for gone in self.reconciler.take_gone() {
             if gone.ends {
                 self.drains.add(gone.id);
             }
+        }
+    }
+
+    /// What the programs must know of this node's pods.
+    pub fn pods(&self) -> &Pods {
+        &self.pods
+    }
+
+    /// Looks for the cgroups of pods that were not found yet.
+    pub fn look_for_pods(&mut self) {
+        self.pods.look();
+        self.tell_of_pods();
+    }
+
+    /// Tells the programs of the node's pods what has changed.
+    fn tell_of_pods(&mut self) {
+        let reconciler = &self.reconciler;
+        let account = |service: &_| reconciler.applied().account_of(service).map(|account| account.id);
+        if let Err(error) = self.pods.tell(reconciler.maps().arrays().settings, account) {
+            tracing::warn!(%error, "the programs could not be told of the node's pods; trying again");
         }
     }
 
@@ -268,6 +309,7 @@ impl Engine {
             Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),
         }
         self.reconciler.retire();
+        self.look_for_pods();
         if self.former_layouts > 0 {
             self.retire_former();
         }
