@@ -5,6 +5,7 @@ use super::complaints::Complaints;
 use super::drains::{Drains, Round};
 use super::pods::Pods;
 use super::ring;
+use super::tombstones::Tombstones;
 use crate::api::query::EventFeed;
 use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
@@ -13,8 +14,8 @@ use crate::drain;
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
-use crate::model::{Finding, Severity};
-use crate::plan::Subject;
+use crate::model::{Finding, ServiceKey, Severity};
+use crate::plan::{DesiredService, Subject};
 use crate::reconcile::{Audit, GraceTicket, Problem, Reconciler, State};
 use crate::report::Report;
 use crate::source::Change;
@@ -64,6 +65,7 @@ pub struct Engine {
     grace: Arc<Grace>,
     drains: Drains,
     pods: Pods,
+    tombstones: Tombstones,
     listed: bool,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
@@ -109,6 +111,7 @@ impl Engine {
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
             complaints: Complaints::default(),
             cgroup,
@@ -159,7 +162,7 @@ impl Engine {
         self.progress.begin();
         for key in self.state.take_dirty() {
             self.progress.wants(&key);
-            let desired = self.state.compile(&key);
+            let desired = self.desired(&key);
             self.reconciler.set(key, desired);
         }
         if !self.listed {
@@ -184,6 +187,20 @@ impl Engine {
                 self.drains.add(gone.id);
             }
         }
+    }
+
+    /// What the maps should hold of a Service, or of what is left of it.
+    fn desired(&mut self, key: &ServiceKey) -> Option<DesiredService> {
+        let Some(desired) = self.state.compile(key) else {
+            let is_gone = self.listed && !key.is_nodes() && self.state.service(key).is_none();
+            let account = self.reconciler.applied().account_of(key).filter(|_| is_gone);
+            return self.tombstones.put(key, account, Instant::now());
+        };
+        self.tombstones.remove(key);
+        for gone in self.tombstones.make_way(&desired) {
+            self.reconciler.set(gone, None);
+        }
+        Some(desired)
     }
 
     /// What the programs must know of this node's pods.
@@ -307,6 +324,13 @@ impl Engine {
                 self.audit = Some((Timestamp::now(), audit));
             }
             Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),
+        }
+        let expired = self.tombstones.expire(Instant::now());
+        if !expired.is_empty() {
+            for service in expired {
+                self.reconciler.set(service, None);
+            }
+            self.sync();
         }
         self.reconciler.retire();
         self.look_for_pods();

@@ -7,6 +7,7 @@
 //! | `drains` | ending the sockets of backends that are gone |
 //! | `pods` | what the programs must know of the node's pods |
 //! | `cgroups` | the pods' cgroups |
+//! | `tombstones` | what is left of Services that were deleted |
 //! | `told` | what the programs were told in maps of keys |
 //! | `ring` | the programs' events, read and named |
 //! | `complaints` | what is wrong, told to the log once |
@@ -21,6 +22,7 @@ mod owner;
 mod pods;
 mod ring;
 mod told;
+mod tombstones;
 
 pub use clock::{monotonic, timestamp};
 

@@ -124,7 +124,13 @@ impl<M: Maps> Facts<'_, M> {
             summary.clone_into(&mut explanation.summary);
             return;
         }
-        if self.reconciler.applied().address(&Address::from(dialled.address)).is_some() {
+        let applied = self.reconciler.applied();
+        if dialled.protocol == Protocol::Udp && applied.frontend(&dialled.frontend).is_some() {
+            let summary = "no Service has this address now; for a minute after the last one went its UDP ports refuse";
+            refuse(explanation, Reason::NoBackend, summary);
+            return;
+        }
+        if applied.address(&Address::from(dialled.address)).is_some() {
             let summary = "no Service has this address now; the maps still have it and give it up after a moment";
             summary.clone_into(&mut explanation.summary);
             return;
