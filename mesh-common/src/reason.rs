@@ -29,6 +29,8 @@ pub enum Reason {
     Contended = 9,
     /// Refused: the tables contradict each other (an index out of range).
     Inconsistent = 10,
+    /// Refused: the client is in none of `loadBalancerSourceRanges`.
+    SourceRange = 11,
 }
 
 impl Reason {
@@ -39,7 +41,7 @@ impl Reason {
     pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
 
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Selected,
         Self::Spilled,
         Self::FlowKept,
@@ -51,6 +53,7 @@ impl Reason {
         Self::TableFull,
         Self::Contended,
         Self::Inconsistent,
+        Self::SourceRange,
     ];
 
     /// From the number in an event or a counter's column.
@@ -78,6 +81,7 @@ impl Reason {
             Self::TableFull => "table-full",
             Self::Contended => "contended",
             Self::Inconsistent => "inconsistent",
+            Self::SourceRange => "source-range",
         }
     }
 
@@ -95,6 +99,7 @@ impl Reason {
             Self::TableFull => "refused: the table of connections is full",
             Self::Contended => "refused: other processors won every race for the last slots",
             Self::Inconsistent => "refused: the tables contradict each other",
+            Self::SourceRange => "refused: the client is in none of loadBalancerSourceRanges",
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::flow;
 use crate::frontend::{self, Destination};
 use crate::maps::{BACKENDS, FLOWS, REPLIES, SERVICES};
 use crate::pick::Client;
+use crate::sources;
 use crate::verdict::Verdict;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
@@ -37,7 +38,7 @@ pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
         event::count(id, Reason::FlowKept);
         return Verdict::Forward(address, port);
     }
-    match begin(socket, &key, frontend.port) {
+    match begin(socket, &key, &frontend) {
         Ok(choice) => {
             let address = choice.backend.address;
             let port = BackendTag::port_of(choice.backend.tag.load());
@@ -75,13 +76,16 @@ fn going_on(key: &FlowKey) -> Option<(Address, Port)> {
 
 /// Chooses a backend and remembers it.
 #[inline(always)]
-fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey, port: Port) -> Result<Choice, Reason> {
+fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey, frontend: &FrontendKey) -> Result<Choice, Reason> {
     let Some(service) = SERVICES.get(key.service.0) else { return Err(Reason::Inconsistent) };
+    if !sources::may_reach(service.rule.load(), !frontend.address.is_v4(), || socket.netns()) {
+        return Err(Reason::SourceRange);
+    }
     let range = SlotRange::unpack(service.slots.load());
     if range.len == 0 {
         return Err(Reason::NoBackend);
     }
-    let dialling = Client { netns: socket.netns(), port };
+    let dialling = Client { netns: socket.netns(), port: frontend.port };
     let client = affinity::client(service, key.service, || dialling.netns);
     let kept = client.as_ref().and_then(|client| client.kept(range));
     let mut choice = choice::look(service, range, dialling, kept)?;

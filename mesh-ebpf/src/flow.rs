@@ -8,6 +8,7 @@ use crate::event::{self, Occasion};
 use crate::frontend::{self, Destination};
 use crate::maps::SERVICES;
 use crate::pick::Client;
+use crate::sources;
 use crate::verdict::Verdict;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use mesh_common::address::Protocol;
@@ -59,11 +60,15 @@ pub fn refuse<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>, re
 #[inline(always)]
 fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Result<Choice, Reason> {
     let Some(service) = SERVICES.get(occasion.service.0) else { return Err(Reason::Inconsistent) };
+    let rule = service.rule.load();
+    if !sources::may_reach(rule, !occasion.frontend.address.is_v4(), || socket.netns()) {
+        return Err(Reason::SourceRange);
+    }
     let range = SlotRange::unpack(service.slots.load());
     if range.len == 0 {
         return Err(Reason::NoBackend);
     }
-    let account_id = Rule::account_of(service.rule.load());
+    let account_id = Rule::account_of(rule);
     let account = account_of(service, occasion.service, account_id)?;
     take_account(account, account_id, occasion.cookie)?;
     let limit = account.max_connections_per_backend.load();

@@ -1,5 +1,6 @@
 //! What a destination is: a Service's port, a Service's address without that port, or nothing of ours.
 
+use crate::left_alone;
 use crate::maps::{ADDRESSES, FILTER, FRONTENDS, SERVICES, SETTINGS};
 use mesh_common::address::{Port, Protocol};
 use mesh_common::tables::{FilterBit, FrontendKey, Rule, ServiceId};
@@ -15,9 +16,18 @@ pub enum Destination {
 }
 
 /// One bit test for most of what is not ours; one hash lookup for what is, and three for a `NodePort`. `netns` is the
-/// client's network namespace.
+/// client's network namespace. For a client that is left alone nothing is ours.
 #[inline(always)]
 pub fn find(frontend: &FrontendKey, netns: impl FnOnce() -> u64) -> Destination {
+    match look_up(frontend, netns) {
+        Destination::Foreign => Destination::Foreign,
+        _ if left_alone::is_client() => Destination::Foreign,
+        ours => ours,
+    }
+}
+
+#[inline(always)]
+fn look_up(frontend: &FrontendKey, netns: impl FnOnce() -> u64) -> Destination {
     let bit = FilterBit::of(&frontend.address);
     match FILTER.get(bit.word) {
         Some(word) if *word & bit.mask != 0 => {}

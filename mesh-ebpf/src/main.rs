@@ -6,11 +6,13 @@
 //! | `context` | typed, volatile views of the kernel's contexts |
 //! | `flow` | where a connection or a datagram goes: the decision without a context type |
 //! | `frontend` | what a destination address is |
+//! | `left_alone` | pods that another mesh serves |
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
 //! | `affinity` | the backend that a client keeps to |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
+//! | `sources` | who may reach a load balancer's addresses |
 //! | `verdict` | turning a decision into a return value |
 //! | `event` | sampled, rate-limited records of what was decided |
 //! | `maps` | every map |
@@ -25,9 +27,11 @@ mod datagram;
 mod event;
 mod flow;
 mod frontend;
+mod left_alone;
 mod maps;
 mod pick;
 mod programs;
+mod sources;
 mod verdict;
 
 #[panic_handler]

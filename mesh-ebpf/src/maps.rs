@@ -8,7 +8,7 @@ use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
     Affinity, AffinityKey, Backend, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey, Service,
-    ServiceId, Settings, Traffic, sizes,
+    ServiceId, Settings, SourceKey, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -58,6 +58,15 @@ pub static REPLIES: LruHashMap<ReplyKey, FrontendKey, { sizes::FLOWS as usize }>
 /// that stayed away longest is balanced anew.
 #[btf_map]
 pub static AFFINITY: LruHashMap<AffinityKey, Affinity, { sizes::AFFINITIES as usize }> = LruHashMap::new();
+
+/// The cgroups of pods that are left alone. Written by: agent. When full: the pod is served like others.
+#[btf_map]
+pub static LEFT_ALONE: HashMap<u64, u32, { sizes::LEFT_ALONE as usize }> = HashMap::new();
+
+/// Who may reach a Service that has `loadBalancerSourceRanges` at its load balancer's addresses. Written by: agent. When full:
+/// the client is refused there.
+#[btf_map]
+pub static SOURCES: HashMap<SourceKey, u32, { sizes::SOURCES as usize }> = HashMap::new();
 
 /// Choices and refusals by service and reason. Written by: programs.
 #[btf_map]

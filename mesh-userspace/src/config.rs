@@ -29,6 +29,8 @@ pub struct AgentConfig {
     pub socket: PathBuf,
     /// Where `/healthz`, `/livez` and `/readyz` are answered over TCP; nowhere when `None`.
     pub health: Option<SocketAddr>,
+    /// Whether Services' `healthCheckNodePort`s are answered.
+    pub health_check_node_ports: bool,
     /// Where `/metrics` is answered over TCP; nowhere when `None`.
     pub metrics: Option<SocketAddr>,
     /// How large the maps are made.

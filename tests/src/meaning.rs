@@ -238,6 +238,7 @@ mod tests {
         };
         let port = DesiredPort {
             frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
+            fenced: false,
             algorithm: Algorithm::Random,
             hash: HashBy::default(),
             affinity_timeout: 0,
@@ -325,6 +326,7 @@ mod tests {
                 algorithm: Algorithm::Random,
                 hash: HashBy::default(),
                 traffic: false,
+                fenced: false,
                 nodes: false,
             };
             maps.arrays().services[9].rule.store(rule.pack());

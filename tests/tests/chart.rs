@@ -155,6 +155,8 @@ fn the_account_may_do_what_the_agent_does_and_nothing_else() -> Result<()> {
         "watch endpointslices.discovery.k8s.io -A",
         "watch namespaces",
         "watch nodes",
+        "list pods -A",
+        "watch pods -A",
         "watch trafficpolicies.mesh.dev -A",
         // The report reads an object before it writes a condition on it.
         "get services -A",
@@ -169,7 +171,7 @@ fn the_account_may_do_what_the_agent_does_and_nothing_else() -> Result<()> {
     for line in [
         "get secrets -n mesh-system",
         "update services -A",
-        "list pods -A",
+        "get pods -A",
         "get configmaps -n kube-system",
         "patch services -A",
         "delete services -A",

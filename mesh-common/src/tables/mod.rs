@@ -13,6 +13,8 @@
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
 //! | `REPLIES` | LRU hash | [`ReplyKey`] -> [`FrontendKey`] | programs | oldest evicted: the next datagram writes it again |
 //! | `AFFINITY` | LRU hash | [`AffinityKey`] -> [`Affinity`] | programs | oldest evicted: that client is balanced anew |
+//! | `LEFT_ALONE` | hash | cgroup id -> 1 | agent | the pod is not left alone |
+//! | `SOURCES` | hash | [`SourceKey`] -> 1 | agent | the client is refused at the load balancer's addresses |
 //! | `REASON_COUNTS` | array | service * 16 + reason -> count | programs | cannot be |
 //! | `SETTINGS` | array | 0 -> [`Settings`] | agent | cannot be |
 //! | `EVENTS` | ring buffer | [`Event`] | programs | the event is lost and counted |
@@ -30,6 +32,7 @@ mod flow;
 mod frontend;
 mod service;
 mod settings;
+mod source;
 mod traffic;
 
 pub use affinity::{Affinity, AffinityKey, Pin};
@@ -41,6 +44,7 @@ pub use flow::{Flow, FlowKey, ReplyKey};
 pub use frontend::FrontendKey;
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
+pub use source::SourceKey;
 pub use traffic::{SlowStart, Traffic, TrafficRule};
 
 /// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
@@ -64,6 +68,10 @@ pub mod sizes {
     pub const FLOWS: u32 = 65_536;
     /// Clients that keep to a backend, over all Services with session affinity.
     pub const AFFINITIES: u32 = 65_536;
+    /// Pods of this node that are left alone.
+    pub const LEFT_ALONE: u32 = 4_096;
+    /// Pods of this node for each Service that has `loadBalancerSourceRanges` which they are in, each family by itself.
+    pub const SOURCES: u32 = 16_384;
     /// Bytes of the event ring; a power of two and a multiple of the page size.
     pub const EVENTS_BYTES: u32 = 262_144;
 }

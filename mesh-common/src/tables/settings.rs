@@ -15,13 +15,21 @@ pub struct Settings {
     pub events_lost: Atomic64,
     /// The network namespace of the node (`SO_NETNS_COOKIE`): its clients reach `NodePort`s at loopback addresses, too.
     pub node_netns: Atomic64,
+    /// The levels of the cgroup hierarchy at which a pod of `LEFT_ALONE` may be, one bit each, the lowest the root's; 0 while
+    /// no pod is left alone: then nobody looks.
+    pub left_alone: Atomic64,
+    /// The same of the pods of `SOURCES`.
+    pub sources: Atomic64,
     /// Zero.
-    pub _reserved: [u64; 4],
+    pub _reserved: [u64; 2],
 }
 
 impl Settings {
     /// In `unsampled`: no choice becomes an event.
     pub const NO_CHOICES: u64 = 1 << 32;
+
+    /// Levels that `left_alone` and `sources` have bits for.
+    pub const LEVELS: u32 = 16;
 }
 
 const _: () = assert!(size_of::<Settings>() == 64);

@@ -4,7 +4,9 @@ use super::clock;
 use super::complaints::Complaints;
 use super::drains::{Drains, Round};
 use super::memory;
+use super::pods::Pods;
 use super::ring;
+use super::tombstones::Tombstones;
 use crate::api::query::EventFeed;
 use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
@@ -13,12 +15,12 @@ use crate::drain;
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
-use crate::model::{Finding, Severity};
-use crate::plan::Subject;
+use crate::model::{Finding, ServiceKey, Severity};
+use crate::plan::{DesiredService, Subject};
 use crate::reconcile::{Audit, GraceTicket, Problem, Reconciler, State};
 use crate::report::Report;
 use crate::source::Change;
-use crate::state::ClusterState;
+use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use mesh_common::address::Protocol;
@@ -66,12 +68,15 @@ pub struct Engine {
     loaded: Loaded,
     grace: Arc<Grace>,
     drains: Drains,
+    pods: Pods,
+    tombstones: Tombstones,
     listed: bool,
     /// When memory was given back to the system.
     given_back: Timestamp,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
     reports: watch::Sender<Option<Arc<Report>>>,
+    health_checks: watch::Sender<HealthChecks>,
 }
 
 impl Engine {
@@ -112,6 +117,8 @@ impl Engine {
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            tombstones: Tombstones::default(),
+            pods: Pods::adopt(&loaded, cgroup.path())?,
             complaints: Complaints::default(),
             cgroup,
             loaded,
@@ -121,6 +128,7 @@ impl Engine {
             recent: VecDeque::new(),
             live: broadcast::channel(RECENT).0,
             reports,
+            health_checks: watch::channel(HealthChecks::new()).0,
         })
     }
 
@@ -137,6 +145,11 @@ impl Engine {
     /// What is attached at each hook now.
     pub fn attached(&self) -> impl Iterator<Item = (&'static str, Option<Attached>)> + '_ {
         HOOKS.iter().map(|hook| (hook.name, datapath::attached(self.loaded.pins(), hook).ok().flatten()))
+    }
+
+    /// What is answered at Services' `healthCheckNodePort`s, as it changes.
+    pub fn health_checks(&self) -> watch::Receiver<HealthChecks> {
+        self.health_checks.subscribe()
     }
 
     /// Takes in what a source reported.
@@ -156,19 +169,64 @@ impl Engine {
         self.progress.begin();
         for key in self.state.take_dirty() {
             self.progress.wants(&key);
-            let desired = self.state.compile(&key);
+            let desired = self.desired(&key);
             self.reconciler.set(key, desired);
         }
         if !self.listed {
             self.listed = true;
             self.reconciler.first_list_done();
         }
+        let checks = self.state.health_checks();
+        self.health_checks.send_if_modified(|known| {
+            *known != checks && {
+                *known = checks;
+                true
+            }
+        });
         self.reconciler.sync(Instant::now());
         self.progress.end(|key| self.reconciler.is_pending(key));
+        if self.pods.take(&mut self.state) {
+            self.pods.look();
+        }
+        self.tell_of_pods();
         for gone in self.reconciler.take_gone() {
             if gone.ends {
                 self.drains.add(gone.id);
             }
+        }
+    }
+
+    /// What the maps should hold of a Service, or of what is left of it.
+    fn desired(&mut self, key: &ServiceKey) -> Option<DesiredService> {
+        let Some(desired) = self.state.compile(key) else {
+            let is_gone = self.listed && !key.is_nodes() && self.state.service(key).is_none();
+            let account = self.reconciler.applied().account_of(key).filter(|_| is_gone);
+            return self.tombstones.put(key, account, Instant::now());
+        };
+        self.tombstones.remove(key);
+        for gone in self.tombstones.make_way(&desired) {
+            self.reconciler.set(gone, None);
+        }
+        Some(desired)
+    }
+
+    /// What the programs must know of this node's pods.
+    pub fn pods(&self) -> &Pods {
+        &self.pods
+    }
+
+    /// Looks for the cgroups of pods that were not found yet.
+    pub fn look_for_pods(&mut self) {
+        self.pods.look();
+        self.tell_of_pods();
+    }
+
+    /// Tells the programs of the node's pods what has changed.
+    fn tell_of_pods(&mut self) {
+        let reconciler = &self.reconciler;
+        let account = |service: &_| reconciler.applied().account_of(service).map(|account| account.id);
+        if let Err(error) = self.pods.tell(reconciler.maps().arrays().settings, account) {
+            tracing::warn!(%error, "the programs could not be told of the node's pods; trying again");
         }
     }
 
@@ -275,8 +333,16 @@ impl Engine {
             }
             Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),
         }
+        let expired = self.tombstones.expire(Instant::now());
+        if !expired.is_empty() {
+            for service in expired {
+                self.reconciler.set(service, None);
+            }
+            self.sync();
+        }
         self.reconciler.retire();
         self.give_back_memory();
+        self.look_for_pods();
         if self.former_layouts > 0 {
             self.retire_former();
         }

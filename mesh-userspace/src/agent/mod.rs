@@ -5,22 +5,30 @@
 //! | [`engine`] | what the owner owns, and each thing that it does |
 //! | `owner` | the loop: what happened, done one after the other |
 //! | `drains` | ending the sockets of backends that are gone |
+//! | `pods` | what the programs must know of the node's pods |
+//! | `cgroups` | the pods' cgroups |
+//! | `tombstones` | what is left of Services that were deleted |
+//! | `told` | what the programs were told in maps of keys |
 //! | `ring` | the programs' events, read and named |
 //! | `complaints` | what is wrong, told to the log once |
 //! | `memory` | the allocator |
 //! | `clock` | the programs' clock and people's |
 
+mod cgroups;
 mod clock;
 mod complaints;
 mod drains;
 pub mod engine;
 mod memory;
 mod owner;
+mod pods;
 mod ring;
+mod told;
+mod tombstones;
 
 pub use clock::{monotonic, timestamp};
 
-use crate::api::{probes, query, server};
+use crate::api::{health_checks, probes, query, server};
 use crate::config::{AgentConfig, Source};
 use crate::datapath::{self, Cgroup, Pins};
 use crate::report::{self, Terms};
@@ -79,6 +87,17 @@ async fn serve(config: &AgentConfig) -> anyhow::Result<()> {
         if let Some(listener) = listener {
             servers.spawn(probes::serve(listener, routes, stopped(stop.clone())));
         }
+    }
+    if config.health_check_node_ports {
+        let checks = engine.health_checks();
+        let stop = stop.clone();
+        servers.spawn(async {
+            tokio::select! {
+                () = health_checks::serve(checks) => {}
+                () = stopped(stop) => {}
+            }
+            Ok(())
+        });
     }
     servers.spawn(server::serve(listener, queries, stopped(stop.clone())));
     owner::own(engine, received, asked, ring, stop).await?;

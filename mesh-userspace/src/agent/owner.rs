@@ -17,6 +17,10 @@ const RECOUNT: Duration = Duration::from_secs(5);
 /// How long what is wrong may change before the log is told: it is gathered from all objects.
 const COMPLAIN: Duration = Duration::from_secs(1);
 
+/// How often a pod of which the programs must know is looked for while its cgroup may come any moment: before its first connection, which
+/// its images and containers come before.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// What was done on another thread.
 enum Done {
     Grace(crate::reconcile::GraceTicket, std::io::Result<()>),
@@ -38,6 +42,8 @@ pub async fn own(
     let mut complain = tokio::time::interval(COMPLAIN);
     complain.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut to_complain = false;
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
         let mut drain = false;
@@ -80,6 +86,7 @@ pub async fn own(
                 engine.complain();
                 to_complain = false;
             }
+            _ = look.tick(), if engine.pods().is_looking() => engine.look_for_pods(),
             _ = recount.tick() => {
                 engine.recount();
                 drain = true;

@@ -11,10 +11,12 @@
 //! | [`answer`] | the answers, built from what the owner owns |
 //! | [`server`] | the agent's side of the socket |
 //! | [`probes`] | health and metrics, for load balancers, the kubelet and Prometheus, over TCP, too |
+//! | [`health_checks`] | `healthCheckNodePort`s of Services, for load balancers |
 //! | [`client`] | the command line's side of the socket |
 
 pub mod answer;
 pub mod client;
+pub mod health_checks;
 pub mod probes;
 pub mod query;
 pub mod server;

@@ -58,6 +58,10 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Observing")]
     health_address: Option<SocketAddr>,
 
+    /// Answer at Services' healthCheckNodePorts, in kube-proxy's place: load balancers ask there whether the node has endpoints.
+    #[arg(long, help_heading = "Observing")]
+    health_check_node_ports: bool,
+
     /// Answer /metrics here, for Prometheus (kube-proxy: 127.0.0.1:10249). It names Services, so choose who reaches it.
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Observing")]
     metrics_address: Option<SocketAddr>,
@@ -146,6 +150,7 @@ impl Arguments {
             datapath: self.datapath.config()?,
             socket: self.socket,
             health: self.health_address,
+            health_check_node_ports: self.health_check_node_ports,
             metrics: self.metrics_address,
             sizes: Sizes {
                 frontends: self.max_frontends,
@@ -184,6 +189,7 @@ mod tests {
         assert_eq!(config.datapath.pins, PathBuf::from("/sys/fs/bpf/mesh"));
         assert_eq!(config.sizes, Sizes::default());
         assert_eq!((config.health, config.metrics), (None, None));
+        assert!(!config.health_check_node_ports, "kube-proxy may have them");
         assert_eq!(config.events, EventSampling::default());
         assert!(!config.external_ips, "CVE-2020-8554");
         assert_eq!(config.node_ports, NodePorts::AllNodes);
@@ -195,13 +201,14 @@ mod tests {
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
              --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --max-affinities 9 \
              --event-sample 10 --event-rate 11 --external-ips --health-address 0.0.0.0:10256 \
-             --metrics-address [::1]:10249 --node-ports this-node",
+             --metrics-address [::1]:10249 --node-ports this-node --health-check-node-ports",
         )
         .unwrap();
         assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
         assert_eq!(config.socket, PathBuf::from("/s"));
         assert!(config.external_ips);
         assert_eq!(config.node_ports, NodePorts::ThisNode);
+        assert!(config.health_check_node_ports);
         assert_eq!(config.health, "0.0.0.0:10256".parse().ok());
         assert_eq!(config.metrics, "[::1]:10249".parse().ok());
         let sizes = Sizes {

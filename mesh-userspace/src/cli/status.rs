@@ -127,6 +127,9 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
     ];
     let parts = parts.iter().filter(|(count, _, always)| *always || *count > 0);
     field("Services", parts.map(|(count, word, _)| format!("{count} {word}")).collect::<Vec<_>>().join(", "));
+    if !status.left_alone.is_empty() {
+        field("Left alone", format!("pods {}", words::list(&status.left_alone)));
+    }
     let sync = status.synchronisation;
     let took = |seconds: f64| format!("{:.1} ms", seconds * 1e3);
     let mut line = sync.first_seconds.map_or_else(|| "not yet".to_owned(), |first| format!("first in {}", took(first)));

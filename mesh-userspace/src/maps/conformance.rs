@@ -96,7 +96,14 @@ fn hashes(maps: &mut impl Maps) {
 
 fn words(maps: &mut impl Maps) {
     let (id, account) = (ServiceId(3), ServiceId(2));
-    let rule = Rule { account, algorithm: Algorithm::Maglev, hash: HashBy::ClientAndPort, traffic: true, nodes: false };
+    let rule = Rule {
+        account,
+        algorithm: Algorithm::Maglev,
+        hash: HashBy::ClientAndPort,
+        traffic: true,
+        fenced: true,
+        nodes: false,
+    };
     let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
     let traffic = TrafficRule { slow_start: Some(slow_start) };
     maps.write(&MapOp::OpenAccount {

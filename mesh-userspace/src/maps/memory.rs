@@ -95,7 +95,9 @@ impl MemoryMaps {
             event_cost: Atomic64::new(0),
             events_lost: Atomic64::new(0),
             node_netns: Atomic64::new(0),
-            _reserved: [0; 4],
+            left_alone: Atomic64::new(0),
+            sources: Atomic64::new(0),
+            _reserved: [0; 2],
         };
         Self {
             sizes,

@@ -8,12 +8,16 @@ mod finding;
 mod node;
 mod object;
 pub mod parse;
+mod pod;
 mod policy;
+mod range;
 mod service;
 
 pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use finding::{Finding, Severity};
 pub use node::{Node, NodePorts};
 pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
+pub use pod::{Namespace, Pod};
 pub use policy::{Balance, Limits, Part, Policy, PortPolicy, SlowStart, Weight, Which, Wildcard};
+pub use range::{NoRange, Range};
 pub use service::{Drain, InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

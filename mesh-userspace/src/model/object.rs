@@ -1,6 +1,6 @@
 //! How objects are named, and where they came from.
 
-use super::{EndpointSlice, Node, Policy, Service};
+use super::{EndpointSlice, Namespace, Node, Pod, Policy, Service};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +17,10 @@ pub enum Kind {
     TrafficPolicy,
     /// `networking.istio.io/v1/DestinationRule`, and its earlier versions.
     DestinationRule,
+    /// `v1/Namespace`.
+    Namespace,
+    /// `v1/Pod`.
+    Pod,
 }
 
 impl fmt::Display for Kind {
@@ -27,6 +31,8 @@ impl fmt::Display for Kind {
             Self::Node => "Node",
             Self::TrafficPolicy => "TrafficPolicy",
             Self::DestinationRule => "DestinationRule",
+            Self::Namespace => "Namespace",
+            Self::Pod => "Pod",
         })
     }
 }
@@ -119,6 +125,10 @@ pub enum Object {
     Node(Node),
     /// A policy attached to Services.
     Policy(Box<Policy>),
+    /// A namespace, and whether its pods are left alone.
+    Namespace(Namespace),
+    /// A pod, and whether it is left alone.
+    Pod(Pod),
 }
 
 impl Object {
@@ -133,6 +143,10 @@ impl Object {
             },
             Self::Node(node) => ObjectRef { kind: Kind::Node, namespace: "".into(), name: node.name.clone() },
             Self::Policy(policy) => policy.object(),
+            Self::Namespace(namespace) => {
+                ObjectRef { kind: Kind::Namespace, namespace: "".into(), name: namespace.name.clone() }
+            }
+            Self::Pod(pod) => pod.object(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A Service as the data path can serve it.
 
-use super::ServiceKey;
+use super::{Range, ServiceKey};
 use mesh_common::address::Protocol;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,8 +17,14 @@ pub struct Service {
     /// The load balancer's addresses that the node serves itself: `status.loadBalancer.ingress` with `ipMode` VIP or absent
     /// (SEMANTICS 14).
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`: who may reach these, by its own address (SEMANTICS 15). A family without a range is open
+    /// to all, as with kube-proxy.
+    pub source_ranges: Vec<Range>,
     /// `spec.externalIPs`: served only where the agent is told to (SEMANTICS 16).
     pub external_ips: Vec<IpAddr>,
+    /// `spec.healthCheckNodePort`: where load balancers ask whether this node has endpoints (SEMANTICS 17); only with
+    /// `externalTrafficPolicy: Local`.
+    pub health_check_port: Option<u16>,
     /// TCP and UDP ports. Others are reported and left out.
     pub ports: Vec<ServicePort>,
     /// `internalTrafficPolicy`.
@@ -34,6 +40,18 @@ pub struct Service {
     pub created: Arc<str>,
     /// What becomes of connections to a removed endpoint; annotation `mesh.dev/drain`.
     pub drain: Drain,
+}
+
+impl Service {
+    /// Whether `loadBalancerSourceRanges` say who may reach an address of its load balancer.
+    pub fn is_fenced(&self, ip: IpAddr) -> bool {
+        self.load_balancer_ips.contains(&ip) && self.source_ranges.iter().any(|range| range.is_ipv6() == ip.is_ipv6())
+    }
+
+    /// Whether a client with this address is in the ranges.
+    pub fn is_in_range(&self, client: IpAddr) -> bool {
+        self.source_ranges.iter().any(|range| range.contains(client))
+    }
 }
 
 /// One port of a Service.

@@ -25,7 +25,7 @@ pub struct ServiceView<'a> {
 }
 
 /// One port of one family with every endpoint that could serve it. A port whose outer addresses are served by another
-/// rule than its ClusterIP comes twice.
+/// rule than its ClusterIP comes once more for these, and once more for those that not everybody may reach.
 #[derive(Clone, Debug)]
 pub struct PortView<'a> {
     /// The Service's port.
@@ -36,6 +36,8 @@ pub struct PortView<'a> {
     pub frontends: Vec<FrontendKey>,
     /// Whether the ClusterIP is among that.
     pub internal: bool,
+    /// Whether only clients in `loadBalancerSourceRanges` may come in.
+    pub fenced: bool,
     /// By what rule the endpoints are narrowed down.
     pub scope: Scope,
     /// Every endpoint, in the order of the slices.
@@ -97,14 +99,19 @@ pub fn ports<'a>(view: ServiceView<'a>, here: Here<'a>) -> impl Iterator<Item = 
     families.flat_map(move |v6| {
         view.service.ports.iter().flat_map(move |port| {
             let policy = view.service.internal_traffic_policy;
-            let (inner, outer) = (frontends(view, port, v6), externals(view, port, v6));
+            let inner = frontends(view, port, v6);
+            let (fenced, outer): (Vec<_>, Vec<_>) =
+                externals(view, port, v6).into_iter().partition(|key| view.service.is_fenced(key.address.into()));
+            let all = InternalTrafficPolicy::Cluster;
+            let fenced =
+                (!fenced.is_empty()).then(|| PortView { fenced: true, ..judge(view, port, v6, (fenced, all), here) });
             // internalTrafficPolicy is about the ClusterIP. By its other addresses clients in the cluster reach all endpoints,
             // whatever externalTrafficPolicy says (SEMANTICS 5).
             let apart = policy == InternalTrafficPolicy::Local && !outer.is_empty();
-            let cluster = apart.then(|| judge(view, port, v6, (outer.clone(), InternalTrafficPolicy::Cluster), here));
+            let cluster = apart.then(|| judge(view, port, v6, (outer.clone(), all), here));
             let inner = if apart { inner } else { [inner, outer].concat() };
             let first = PortView { internal: true, ..judge(view, port, v6, (inner, policy), here) };
-            std::iter::once(first).chain(cluster)
+            std::iter::once(first).chain(cluster).chain(fenced)
         })
     })
 }
@@ -158,7 +165,7 @@ fn judge<'a>(
         candidates[position].verdict = verdict;
         candidates[position].weight = weight;
     }
-    PortView { port, v6, frontends, internal: false, scope, candidates }
+    PortView { port, v6, frontends, internal: false, fenced: false, scope, candidates }
 }
 
 /// One position for each backend. While an endpoint moves from one slice to another both list it, and one of them is
@@ -191,6 +198,7 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
     kept.sort_unstable();
     DesiredPort {
         frontends: port.frontends.clone(),
+        fenced: port.fenced,
         algorithm,
         hash: balance.map(|balance| balance.hash).unwrap_or_default(),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),

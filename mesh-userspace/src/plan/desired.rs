@@ -30,6 +30,8 @@ pub struct DesiredService {
 pub struct DesiredPort {
     /// What clients dial. One ClusterIP has one; a Service with more addresses of a family may have more.
     pub frontends: Vec<FrontendKey>,
+    /// Whether only clients in `loadBalancerSourceRanges` may come in.
+    pub fenced: bool,
     /// How a slot is picked.
     pub algorithm: Algorithm,
     /// What Maglev hashes.

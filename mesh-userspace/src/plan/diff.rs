@@ -141,6 +141,7 @@ impl Draft<'_> {
                 algorithm: port.algorithm,
                 hash: port.hash,
                 traffic: desired.traffic != TrafficRule::default(),
+                fenced: port.fenced,
                 nodes: account.nodes,
             };
             entries.push(self.port(rule, live, port, &ids, &mut own_entry_free));

@@ -242,7 +242,8 @@ impl fmt::Display for RuleText<'_> {
         if self.0.algorithm == Algorithm::Maglev {
             write!(f, " by {}", self.0.hash.name())?;
         }
-        f.write_str(if self.0.traffic { ", as TRAFFIC says" } else { "" })
+        f.write_str(if self.0.traffic { ", as TRAFFIC says" } else { "" })?;
+        f.write_str(if self.0.fenced { ", for those of SOURCES" } else { "" })
     }
 }
 

@@ -154,6 +154,8 @@ fn resource(kind: Kind) -> ApiResource {
     let (group, version, name, plural) = match kind {
         Kind::Service => ("", "v1", "Service", "services"),
         Kind::Node => ("", "v1", "Node", "nodes"),
+        Kind::Namespace => ("", "v1", "Namespace", "namespaces"),
+        Kind::Pod => ("", "v1", "Pod", "pods"),
         Kind::EndpointSlice => ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"),
         Kind::TrafficPolicy => ("mesh.dev", "v1alpha1", "TrafficPolicy", "trafficpolicies"),
         Kind::DestinationRule => ("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules"),

@@ -3,6 +3,7 @@
 use crate::model::parse::{self, DestinationRuleManifest, Parsed, Parser, TrafficPolicyManifest};
 use crate::model::{Finding, Kind, Object, ObjectRef, Severity};
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) fn read(parser: &mut Parser, api_version: &str, kind: &str, value: Va
     let (known, versions): (Kind, &[&str]) = match (group, kind) {
         ("", "Service") => (Kind::Service, &["v1"]),
         ("", "Node") => (Kind::Node, &["v1"]),
+        ("", "Namespace") => (Kind::Namespace, &["v1"]),
+        ("", "Pod") => (Kind::Pod, &["v1"]),
         ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, &["v1"]),
         ("mesh.dev", "TrafficPolicy") => (Kind::TrafficPolicy, &["v1alpha1"]),
         ("networking.istio.io", "DestinationRule") => (Kind::DestinationRule, &["v1", "v1beta1", "v1alpha3"]),
@@ -47,6 +50,8 @@ pub(super) fn read(parser: &mut Parser, api_version: &str, kind: &str, value: Va
         Kind::Service => typed(object, value, |typed| service(parser, &typed)),
         Kind::EndpointSlice => typed(object, value, |typed| endpoint_slice(parser, &typed)),
         Kind::Node => typed(object, value, |typed| node(parser, &typed)),
+        Kind::Namespace => typed(object, value, |typed: core::Namespace| namespace(parser, &typed.metadata)),
+        Kind::Pod => typed(object, value, |typed| pod(parser, &typed)),
         Kind::TrafficPolicy => typed(object.clone(), value, |typed: TrafficPolicyManifest| {
             item(
                 object,
@@ -86,6 +91,18 @@ pub(super) fn node(parser: &mut Parser, object: &core::Node) -> Item {
     item(name, parser.node(object).map(|parsed| with(parsed, Object::Node)))
 }
 
+/// Understands a Namespace by its metadata.
+pub(super) fn namespace(parser: &mut Parser, metadata: &ObjectMeta) -> Item {
+    let name = object_ref(Kind::Namespace, metadata);
+    item(name, parser.namespace(metadata).map(|parsed| with(parsed, Object::Namespace)))
+}
+
+/// Understands a Pod.
+pub(super) fn pod(parser: &mut Parser, object: &core::Pod) -> Item {
+    let name = object_ref(Kind::Pod, &object.metadata);
+    item(name, parser.pod(object).map(|parsed| with(parsed, Object::Pod)))
+}
+
 /// An object that means nothing, for one reason.
 pub(super) fn rejected(
     object: Option<ObjectRef>,
@@ -115,7 +132,7 @@ fn with<T>(parsed: Parsed<T>, wrap: impl FnOnce(T) -> Object) -> Parsed<Object> 
     Parsed { object: wrap(parsed.object), findings: parsed.findings }
 }
 
-fn object_ref(kind: Kind, metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Option<ObjectRef> {
+fn object_ref(kind: Kind, metadata: &ObjectMeta) -> Option<ObjectRef> {
     parse::object_ref(kind, metadata.namespace.as_deref(), metadata.name.as_deref()?)
 }
 

@@ -4,6 +4,7 @@ use super::addresses::Addresses;
 use super::entry::Entry;
 use super::externals::Externals;
 use super::nodes::Nodes;
+use super::pods::Pods;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Service, ServiceKey};
 use crate::plan::DesiredService;
@@ -33,6 +34,13 @@ pub struct ClusterState {
     pub(super) addresses: Addresses,
     pub(super) externals: Externals,
     pub(super) nodes: Nodes,
+    pub(super) pods: Pods,
+    /// Services whose load balancer's addresses not everybody may reach.
+    pub(super) fenced: BTreeSet<ServiceKey>,
+    /// Services whose load balancers ask this node for its endpoints.
+    pub(super) health_checked: BTreeSet<ServiceKey>,
+    /// The addresses of the agent's own node.
+    pub(super) own_addresses: Vec<IpAddr>,
     /// What the sources found wrong, by what it is about.
     pub(super) reported: BTreeMap<Subject, Vec<Finding>>,
     pub(super) counts: Counts,
@@ -57,6 +65,10 @@ impl ClusterState {
             addresses: Addresses::default(),
             externals: Externals::default(),
             nodes: Nodes::default(),
+            pods: Pods::default(),
+            fenced: BTreeSet::new(),
+            health_checked: BTreeSet::new(),
+            own_addresses: Vec::new(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
             troubles: Vec::new(),
@@ -72,6 +84,8 @@ impl ClusterState {
             Change::Upsert { object: Object::Service(service), origin } => self.put_service(service, origin),
             Change::Upsert { object: Object::EndpointSlice(slice), .. } => self.put_slice(slice),
             Change::Upsert { object: Object::Node(node), .. } => self.put_node(&node),
+            Change::Upsert { object: Object::Namespace(namespace), .. } => self.put_namespace(namespace),
+            Change::Upsert { object: Object::Pod(pod), .. } => self.put_pod(pod),
             Change::Upsert { object: Object::Policy(policy), origin } => self.put_policy(*policy, origin),
             Change::Remove(object) => self.remove(&object),
             Change::Findings { subject, findings } if findings.is_empty() => drop(self.reported.remove(&subject)),
@@ -165,6 +179,8 @@ impl ClusterState {
     fn put_node(&mut self, node: &Node) {
         self.note_node(&node.name, &node.addresses);
         if node.name == self.node_name {
+            self.pods.sources_changed |= self.own_addresses != node.addresses;
+            self.own_addresses.clone_from(&node.addresses);
             self.deleting = node.deleting;
             self.set_zone(node.zone.clone());
         }
@@ -198,6 +214,8 @@ impl ClusterState {
                     self.set_zone(Arc::default());
                 }
             }
+            Kind::Namespace => self.take_namespace(&own.name),
+            Kind::Pod => self.take_pod(object),
             Kind::TrafficPolicy | Kind::DestinationRule => self.take_policy(object),
         }
     }

@@ -7,10 +7,15 @@ mod cluster;
 mod entry;
 mod externals;
 mod findings;
+mod health_checks;
 mod nodes;
+mod pods;
 mod policies;
 mod services;
+mod sources;
 mod view;
 
 pub use cluster::ClusterState;
+pub use health_checks::HealthChecks;
+pub use sources::{Source, Sources};
 pub use view::{PolicyInForce, PolicyView, ServiceDetail};

@@ -21,6 +21,8 @@ impl ClusterState {
                 self.attach_wildcards(&key);
                 self.note_externals(&key);
                 self.note_node_ports(&key);
+                self.note_ranges(&key);
+                self.note_health_check(&key);
             }
             Some(known) if *known.latest().0 == service => match &mut known.waiting {
                 Some(waiting) => waiting.1 = origin,
@@ -45,6 +47,8 @@ impl ClusterState {
         self.detach_wildcards(key);
         self.note_externals(key);
         self.note_node_ports(key);
+        self.note_ranges(key);
+        self.note_health_check(key);
         self.drop_if_empty(key);
     }
 
@@ -100,6 +104,8 @@ impl ClusterState {
             self.claim(key);
             self.note_externals(key);
             self.note_node_ports(key);
+            self.note_ranges(key);
+            self.note_health_check(key);
         }
     }
 

@@ -72,6 +72,7 @@ pub fn status() -> Status {
             failures: 3,
             retries: 2,
         },
+        left_alone: vec![],
         waiting: vec![],
         connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7, affinity_kept: 3 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),

@@ -52,6 +52,7 @@ pub fn desired(
     let address = Address::from(cluster_ip(number));
     let port = DesiredPort {
         frontends: vec![FrontendKey::new(address, Port::from_host(PORT), protocol)],
+        fenced: false,
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
         affinity_timeout: 0,

@@ -83,4 +83,13 @@ const OUTSIDE: &str = "\
 - 5, 6, 12, 15, 16 for clients outside the cluster: NodePorts, load balancers' addresses and external IPs need the packet path.
 - 24, SCTP: `mesh status` and a condition name the Services that ask for it.
 - 27, sandboxes whose sockets the node does not see (Kata, gVisor, KubeVirt): their packets are not translated.
+- 30, mounts by a ClusterIP (NFS, SMB, Ceph): the first connection is made by `mount` or by the kernel for it, the later ones by \
+threads of the kernel, which are in no pod's cgroup and which the hooks do not see. Mount by an address that is no Service's, as \
+a headless Service's name.
+
+## What owners of Services choose, which kube-proxy has no answer to
+
+- 31, the annotation `mesh.dev/drain`: connections to a removed endpoint are kept or ended (`tests/tests/semantics/owner.rs`).
+- 32, the label `mesh.dev/data-plane` on pods and namespaces (`tests/tests/semantics/left_alone.rs`, and above).
+- 33, what is not served is said in `mesh status`, in the log, and on the object (`tests/tests/report.rs`).
 ";

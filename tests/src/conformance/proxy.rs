@@ -92,6 +92,7 @@ impl Proxy {
                 "--node-name".into(),
                 node.name().into(),
                 format!("--health-address=0.0.0.0:{HEALTH}").into(),
+                "--health-check-node-ports".into(),
             ],
         };
         let mut command = node.command("sh")?;

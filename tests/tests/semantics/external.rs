@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use mesh_tests::client::Client;
 use mesh_tests::echo::Listen;
-use mesh_tests::expect::{finding, no_findings, tcp_reaches, tcp_refused, udp_reaches};
+use mesh_tests::expect::{finding, no_findings, refusals, tcp_reaches, tcp_refused, udp_reaches};
 use mesh_tests::manifest::{Service, service, slice, slice_v6};
 use mesh_tests::object::ObjectName;
 use mesh_tests::wait::wait_for;
-use mesh_tests::world::{Pod, World};
+use mesh_tests::world::{Addresses, NODE_NAME, Pod, World};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -139,18 +139,70 @@ fn s14_two_services_share_an_address_port_by_port() -> Result<()> {
     no_findings(world.agent())
 }
 
+/// A pod's object with an address. The kubelet names its cgroup `pod<uid>`, so the world's pod is called that.
+fn pod_object(pod: &Pod) -> String {
+    let (uid, ips) = (pod.name().trim_start_matches("pod"), json!([{"ip": pod.v4()}, {"ip": pod.v6()}]));
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": uid, "namespace": "default", "uid": uid},
+        "spec": {"nodeName": NODE_NAME, "containers": []}, "status": {"podIPs": ips},
+    })
+    .to_string()
+}
+
 #[test]
-fn s15_addresses_with_source_ranges_are_left_to_the_load_balancer() -> Result<()> {
+fn s15_source_ranges_hold_at_the_load_balancers_address_and_only_there() -> Result<()> {
     let world = World::new()?;
     let _pods = pods(&world)?;
-    let ranges = web().spec("loadBalancerSourceRanges", json!(["192.0.2.0/24"]));
-    world.apply(&balanced(&ranges, &json!([{"ip": "203.0.113.9"}]))?)?;
+    let (inside, outside) = (world.pod("poduid-inside")?, world.pod("poduid-outside")?);
+    let ingress = json!([{"ip": "203.0.113.9"}, {"ip": "2001:db8::9"}]);
+    let fenced = |ranges: &Value| balanced(&web().spec("loadBalancerSourceRanges", ranges.clone()), &ingress);
+    world.apply(&fenced(&json!([format!("{}/32", inside.v4()), " 192.0.2.0/24 "]))?)?;
+    world.apply(&pod_object(&outside))?;
     world.agent().start()?;
-    let client = world.client("client")?;
-    tcp_reaches(&client, at("10.96.0.10:80"), &["here", "there"])?;
-    untouched(&client, at("203.0.113.9:53"))?;
-    finding(world.agent(), "unsupported", "Service/web", "spec.loadBalancerSourceRanges")?;
-    Ok(())
+    let (client, other, host) = (inside.client()?, outside.client()?, world.host_pod("host")?.client()?);
+    let (to, to_v6) = (at("203.0.113.9:80"), at("[2001:db8::9]:80"));
+    // A pod that the agent does not know has no address yet, so it is not in range.
+    tcp_refused(&client, to)?;
+    world.apply(&pod_object(&inside))?;
+    tcp_reaches(&client, to, &["here", "there"])?;
+    udp_reaches(&client, at("203.0.113.9:53"), &["here", "there"])?;
+    client.udp()?.ask_at(at("203.0.113.9:53"), "who")?;
+    let before = refusals(world.agent(), "source-range")?;
+    for refused in [&other, &host] {
+        tcp_refused(refused, to)?;
+        let error = refused.udp()?.send_to(at("203.0.113.9:53"), "hello").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(nix::libc::ECONNREFUSED));
+        tcp_reaches(refused, at("10.96.0.10:80"), &["here", "there"])?;
+        // No range is of IPv6: that family is open, as with kube-proxy.
+        tcp_reaches(refused, to_v6, &["here", "there"])?;
+    }
+    ensure!(refusals(world.agent(), "source-range")? >= before + 44);
+    let from = |address: String| -> Result<Value> {
+        world.agent().ask(&["explain", "tcp", "203.0.113.9:80", "--from", &address])
+    };
+    assert_eq!(from(inside.v4().to_string())?["outcome"], "balanced");
+    assert_eq!(from(outside.v4().to_string())?["reason"], "source-range");
+
+    // The node is in range; then only IPv6 is fenced; then nothing is.
+    let addresses = json!([{"type": "InternalIP", "address": Addresses::NODE.v4.to_string()}]);
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE_NAME}, "status": {"addresses": addresses}});
+    world.apply(&node.to_string())?;
+    world.apply(&fenced(&json!([format!("{}/32", Addresses::NODE.v4)]))?)?;
+    tcp_reaches(&host, to, &["here", "there"])?;
+    tcp_refused(&client, to)?;
+    world.apply(&fenced(&json!([format!("{}/128", outside.v6())]))?)?;
+    tcp_reaches(&other, to_v6, &["here", "there"])?;
+    tcp_refused(&client, to_v6)?;
+    tcp_reaches(&client, to, &["here", "there"])?;
+    // An agent that is killed leaves it in force, and the next one keeps it.
+    world.agent().kill()?;
+    tcp_refused(&client, to_v6)?;
+    world.agent().start()?;
+    tcp_refused(&client, to_v6)?;
+    tcp_reaches(&other, to_v6, &["here", "there"])?;
+    world.apply(&balanced(&web(), &ingress)?)?;
+    tcp_reaches(&client, to_v6, &["here", "there"])?;
+    no_findings(world.agent())
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod affinity;
 mod endpoints;
 mod external;
 mod frontends;
+mod left_alone;
 mod lives;
 mod nodes;
 mod owner;

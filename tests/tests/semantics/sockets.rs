@@ -176,6 +176,28 @@ fn s22_a_connected_udp_sender_is_told_when_its_service_is_deleted() -> Result<()
 }
 
 #[test]
+fn s22_an_unconnected_udp_sender_is_told_when_its_service_is_deleted() -> Result<()> {
+    let world = World::new()?;
+    let a = world.backend("web-1", &PORTS)?;
+    serve(&world, &[&a])?;
+    let client = world.client("client")?;
+    let (frontend, socket) = (at("10.96.0.10:53"), client.udp()?);
+    let ask = || socket.ask_at(frontend, "who").map(|(answer, _)| answer.server);
+    answers("at first, a sender", "web-1", ask)?;
+    world.manifests().delete(&ObjectName::new("Service", "web"))?;
+    fails("after its Service was deleted, a sender", &[ECONNREFUSED], ask)?;
+    // Another Service takes the address over, and the first comes back: neither waits for what is left.
+    let b = world.backend("other-1", &PORTS)?;
+    world.apply(&service("other").cluster_ip("10.96.0.10").udp(53, 53).yaml())?;
+    world.apply(&slice("other").udp(53).endpoint(&b).yaml())?;
+    answers("when another has the address, a sender", "other-1", ask)?;
+    world.manifests().delete(&ObjectName::new("Service", "other"))?;
+    fails("after that, too, was deleted, a sender", &[ECONNREFUSED], ask)?;
+    world.apply(&service("web").cluster_ip("10.96.0.10").udp(53, 53).yaml())?;
+    answers("when its Service is back, a sender", "web-1", ask)
+}
+
+#[test]
 fn s22_flows_survive_an_agent_restart() -> Result<()> {
     let world = World::new()?;
     let (a, b) = (world.backend("web-1", &PORTS)?, world.backend("web-2", &PORTS)?);

@@ -19,6 +19,8 @@ pub(super) struct Judged<'a> {
     pub v6: bool,
     /// Whether it is what the ClusterIP leads to; a port whose outer addresses follow another rule is judged twice.
     pub internal: bool,
+    /// Whether it is what a load balancer's addresses with source ranges lead to, likewise.
+    pub fenced: bool,
     /// The backend.
     pub key: BackendKey,
     /// Its entry in the maps; `None` when it has none.
@@ -97,6 +99,7 @@ impl<M: Maps> Facts<'_, M> {
                     port: Some(super::services::port(port.port)),
                     v6: port.v6,
                     internal: port.internal,
+                    fenced: port.fenced,
                     key: candidate.backend,
                     id: counts.map(|counts| counts.id),
                     endpoint: Some(candidate.endpoint),
@@ -113,6 +116,7 @@ impl<M: Maps> Facts<'_, M> {
             port: None,
             v6: !backend.key.address.is_v4(),
             internal: true,
+            fenced: false,
             key: backend.key,
             id: Some(backend.id),
             endpoint: None,

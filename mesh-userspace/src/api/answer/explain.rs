@@ -124,7 +124,13 @@ impl<M: Maps> Facts<'_, M> {
             summary.clone_into(&mut explanation.summary);
             return;
         }
-        if self.reconciler.applied().address(&Address::from(dialled.address)).is_some() {
+        let applied = self.reconciler.applied();
+        if dialled.protocol == Protocol::Udp && applied.frontend(&dialled.frontend).is_some() {
+            let summary = "no Service has this address now; for a minute after the last one went its UDP ports refuse";
+            refuse(explanation, Reason::NoBackend, summary);
+            return;
+        }
+        if applied.address(&Address::from(dialled.address)).is_some() {
             let summary = "no Service has this address now; the maps still have it and give it up after a moment";
             summary.clone_into(&mut explanation.summary);
             return;
@@ -206,7 +212,9 @@ impl<M: Maps> Facts<'_, M> {
         let backends: Vec<_> = self
             .backends_of(detail)
             .into_iter()
-            .filter(|b| b.v6 == v6 && b.internal == view.internal && b.port.as_ref() == Some(&wanted))
+            .filter(|b| {
+                b.v6 == v6 && (b.internal, b.fenced) == (view.internal, view.fenced) && b.port.as_ref() == Some(&wanted)
+            })
             .collect();
         let full = rule.max_connections.is_some_and(|most| rule.active >= most);
         let shares = if full { HashMap::new() } else { self.shares(counts.as_ref(), &frontend) };
@@ -217,9 +225,17 @@ impl<M: Maps> Facts<'_, M> {
         }
         self.note_slow_start(detail, &backends, explanation);
 
+        let client = explanation.client.as_ref().and_then(|client| client.address);
+        if view.fenced {
+            let ranges: Vec<_> = detail.service.source_ranges.iter().map(ToString::to_string).collect();
+            explanation.notes.push(format!("only clients in loadBalancerSourceRanges come in: {}", ranges.join(", ")));
+        }
         let eligible = backends.iter().filter(|backend| backend.state == BackendState::Eligible).count();
         let with_room = explanation.backends.iter().filter(|candidate| candidate.is_in).count();
-        if eligible == 0 {
+        if let Some(client) = client.filter(|client| view.fenced && !detail.service.is_in_range(*client)) {
+            let summary = format!("{client} is in none of loadBalancerSourceRanges of Service {}", detail.service.key);
+            refuse(explanation, Reason::SourceRange, &summary);
+        } else if eligible == 0 {
             let summary = match backends.len() {
                 0 => format!("Service {} has no endpoint for this port", detail.service.key),
                 n => format!("none of the {n} endpoints of Service {} is eligible", detail.service.key),

@@ -33,7 +33,7 @@ impl<M: Maps> Facts<'_, M> {
                 Kind::EndpointSlice => {
                     object.namespace == key.namespace && self.slice_names(key).any(|slice| slice == *object.name)
                 }
-                Kind::Node => false,
+                Kind::Node | Kind::Namespace | Kind::Pod => false,
             })
         };
         Some(ServiceDetail {

@@ -68,6 +68,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
             failures: engine.reconciler.tries().failures,
             retries: engine.reconciler.tries().retries,
         },
+        left_alone: left_alone(engine),
         waiting,
         connections: totals.connections,
         refusals: totals.refusals,
@@ -77,6 +78,14 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         },
         audit,
     }
+}
+
+fn left_alone(engine: &Engine) -> Vec<String> {
+    let word = |found: bool| if found { "" } else { " (not found)" };
+    let pods = engine.pods().left_alone();
+    let mut names: Vec<_> = pods.map(|(pod, found)| format!("{}/{}{}", pod.namespace, pod.name, word(found))).collect();
+    names.sort_unstable();
+    names
 }
 
 /// What probes ask for.

@@ -43,6 +43,9 @@ pub struct Status {
     pub services: ServiceCounts,
     /// How changes get into the maps.
     pub synchronisation: Synchronisation,
+    /// Pods of this node whose connections are left alone (label `mesh.dev/data-plane`), as `namespace/name`; one that the
+    /// programs do not know yet has ` (not found)` after it.
+    pub left_alone: Vec<String>,
     /// Services whose maps are not yet as they should be.
     pub waiting: Vec<Waiting>,
     /// Connections over all Services.

@@ -2,6 +2,7 @@
 
 use super::address;
 use super::report::Report;
+use crate::model::{NoRange, Range};
 use k8s_openapi::api::core::v1 as core;
 use std::net::IpAddr;
 
@@ -10,6 +11,8 @@ use std::net::IpAddr;
 pub(super) struct Addresses {
     /// Of the load balancer, for the node to serve itself.
     pub(super) load_balancer: Vec<IpAddr>,
+    /// Who may reach those.
+    pub(super) source_ranges: Vec<Range>,
     /// `spec.externalIPs`.
     pub(super) external: Vec<IpAddr>,
 }
@@ -43,13 +46,15 @@ pub(super) fn addresses(report: &mut Report, object: &core::Service, spec: &core
             ),
         }
     }
-    if !found.load_balancer.is_empty() && spec.load_balancer_source_ranges.iter().flatten().next().is_some() {
-        report.unsupported(
-            "spec.loadBalancerSourceRanges",
-            "who may reach the load balancer's addresses is not decided on the node yet: it does not serve them",
-            "expect connections to them to leave the node, for the load balancer to decide",
-        );
-        found.load_balancer.clear();
+    for (i, text) in spec.load_balancer_source_ranges.iter().flatten().enumerate() {
+        match text.trim().parse() {
+            Ok(range) => found.source_ranges.push(range),
+            Err(NoRange) => report.reject(
+                format!("spec.loadBalancerSourceRanges[{i}]"),
+                format!("{text:?} is no range of addresses"),
+                "write it as 192.0.2.0/24 or 2001:db8::/32",
+            ),
+        }
     }
     found
 }

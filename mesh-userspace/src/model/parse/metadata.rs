@@ -24,7 +24,7 @@ pub fn object_ref(kind: Kind, namespace: Option<&str>, name: &str) -> Option<Obj
 
 fn namespace_of(kind: Kind, namespace: Option<&str>) -> &str {
     match (kind, namespace) {
-        (Kind::Node, _) => "",
+        (Kind::Node | Kind::Namespace, _) => "",
         (_, None | Some("")) => DEFAULT_NAMESPACE,
         (_, Some(namespace)) => namespace,
     }

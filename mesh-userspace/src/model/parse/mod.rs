@@ -15,13 +15,15 @@ mod load_balancer;
 mod metadata;
 mod names;
 mod node;
+mod pod;
 mod report;
 mod service;
 mod traffic_policy;
 
-use super::{EndpointSlice, Finding, Node, Policy, Service};
+use super::{EndpointSlice, Finding, Namespace, Node, Pod, Policy, Service};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use names::Names;
 
 pub use destination_rule::DestinationRuleManifest;
@@ -68,6 +70,16 @@ impl Parser {
     /// Understands a Node.
     pub fn node(&mut self, object: &core::Node) -> Result<Parsed<Node>, Vec<Finding>> {
         node::parse(&mut self.names, object)
+    }
+
+    /// Understands a Pod.
+    pub fn pod(&mut self, object: &core::Pod) -> Result<Parsed<Pod>, Vec<Finding>> {
+        pod::parse(&mut self.names, object)
+    }
+
+    /// Understands a Namespace by its metadata, which is all that is read of it.
+    pub fn namespace(&mut self, metadata: &ObjectMeta) -> Result<Parsed<Namespace>, Vec<Finding>> {
+        pod::namespace(&mut self.names, metadata)
     }
 
     /// Understands a `TrafficPolicy`.

@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::report::Report;
-use super::{Parsed, address, external, metadata};
+use super::{Parsed, address, external, metadata, pod};
 use crate::model::{
     Drain, Finding, InternalTrafficPolicy, Kind, Service, ServiceKey, ServicePort, TrafficDistribution,
 };
@@ -24,7 +24,7 @@ pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<
         &none
     });
 
-    let ignored = left_alone(object, spec);
+    let ignored = left_alone(&mut report, object, spec);
     let (cluster_ips, ports, external) = if ignored.is_some() {
         (Vec::new(), Vec::new(), external::Addresses::default())
     } else {
@@ -39,7 +39,9 @@ pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<
         key,
         cluster_ips,
         load_balancer_ips: external.load_balancer,
+        source_ranges: external.source_ranges,
         external_ips: external.external,
+        health_check_port: health_check_port(&mut report, spec),
         ports,
         internal_traffic_policy: internal_traffic_policy(&mut report, spec),
         traffic_distribution: traffic_distribution(&mut report, spec),
@@ -51,9 +53,11 @@ pub(super) fn parse(names: &mut Names, object: &core::Service) -> Result<Parsed<
     report.finish(service)
 }
 
-/// SEMANTICS 18.
-fn left_alone(object: &core::Service, spec: &core::ServiceSpec) -> Option<&'static str> {
-    if metadata::label(&object.metadata, PROXY_NAME).is_some() {
+/// SEMANTICS 18 and 32.
+fn left_alone(report: &mut Report, object: &core::Service, spec: &core::ServiceSpec) -> Option<&'static str> {
+    if pod::data_plane(report, &object.metadata) == Some(true) {
+        Some("labelled mesh.dev/data-plane: none")
+    } else if metadata::label(&object.metadata, PROXY_NAME).is_some() {
         Some("labelled service.kubernetes.io/service-proxy-name: another proxy serves it")
     } else if spec.type_.as_deref() == Some("ExternalName") {
         Some("type ExternalName: DNS answers for it")
@@ -180,6 +184,19 @@ fn node_port(report: &mut Report, spec: &core::ServiceSpec, i: usize) -> Option<
     let port = address::port(number);
     if port.is_none() {
         report.reject(format!("spec.ports[{i}].nodePort"), format!("{number} is no port"), address::PORT_ACTION);
+    }
+    port
+}
+
+/// SEMANTICS 17. Other kinds of Services have none, whatever is written.
+fn health_check_port(report: &mut Report, spec: &core::ServiceSpec) -> Option<u16> {
+    let number = spec.health_check_node_port.filter(|&number| number != 0)?;
+    if spec.type_.as_deref() != Some("LoadBalancer") || spec.external_traffic_policy.as_deref() != Some("Local") {
+        return None;
+    }
+    let port = address::port(number);
+    if port.is_none() {
+        report.reject("spec.healthCheckNodePort", format!("{number} is no port"), address::PORT_ACTION);
     }
     port
 }

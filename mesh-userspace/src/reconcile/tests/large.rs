@@ -28,6 +28,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
     };
     let port = DesiredPort {
         frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
+        fenced: false,
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
         affinity_timeout: 0,

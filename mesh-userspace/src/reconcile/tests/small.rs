@@ -19,6 +19,7 @@ pub fn frontend(service: u8, port: u16) -> FrontendKey {
 pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
     DesiredPort {
         frontends: vec![frontend(service, number)],
+        fenced: false,
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
         affinity_timeout: 0,

@@ -105,7 +105,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         let hash = HashBy::ALL[numbers.below(2) as usize];
         let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
         let end_gone = numbers.one_in(2);
-        ports.push(DesiredPort { frontends, algorithm, hash, affinity_timeout, slots, kept, end_gone });
+        ports.push(DesiredPort { frontends, fenced: false, algorithm, hash, affinity_timeout, slots, kept, end_gone });
     }
     let backends = ports.iter().flat_map(|port| port.slots.iter().chain(&port.kept)).copied().collect::<BTreeSet<_>>();
     let weights = backends.into_iter().map(|key| (key, 1 + numbers.below(2) as u32)).filter(|(_, weight)| *weight != 1);

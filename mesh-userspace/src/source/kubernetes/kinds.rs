@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
@@ -25,7 +26,7 @@ pub(super) struct Watched {
     pub(super) kind: Kind,
     /// Whether the server may not know the kind (its definition is not installed): then there are none.
     pub(super) optional: bool,
-    /// Whether it is another mesh's kind, which the agent may not be allowed to read.
+    /// Whether the agent goes on without it where it may not read it: another mesh's kind, or what says whom to leave alone.
     pub(super) foreign: bool,
     fields: Option<String>,
     labels: Option<&'static str>,
@@ -37,6 +38,8 @@ pub(super) enum Received {
     Service(Box<core::Service>),
     EndpointSlice(Box<discovery::EndpointSlice>),
     Node(Box<core::Node>),
+    Namespace(Box<PartialObjectMeta<core::Namespace>>),
+    Pod(Box<core::Pod>),
     Any(Box<DynamicObject>),
 }
 
@@ -51,6 +54,8 @@ pub(super) fn all(node: &str, node_ports: NodePorts) -> Vec<Watched> {
             fields: (node_ports != NodePorts::AllNodes).then(|| format!("metadata.name={node}")),
             ..watched(Kind::Node)
         },
+        Watched { foreign: true, ..watched(Kind::Namespace) },
+        Watched { foreign: true, fields: Some(format!("spec.nodeName={node}")), ..watched(Kind::Pod) },
         Watched { optional: true, ..watched(Kind::TrafficPolicy) },
         Watched { optional: true, foreign: true, ..watched(Kind::DestinationRule) },
     ]
@@ -75,6 +80,11 @@ impl Watched {
             Kind::Service => stream(Api::all(client), config, |object| Received::Service(Box::new(object))),
             Kind::EndpointSlice => stream(Api::all(client), config, |object| Received::EndpointSlice(Box::new(object))),
             Kind::Node => stream(Api::all(client), config, |object| Received::Node(Box::new(object))),
+            Kind::Pod => stream(Api::all(client), config, |object| Received::Pod(Box::new(object))),
+            Kind::Namespace => {
+                let api = Api::<PartialObjectMeta<core::Namespace>>::all(client);
+                stream(api, config, |object| Received::Namespace(Box::new(object)))
+            }
             Kind::TrafficPolicy => {
                 any(client, config, &GroupVersionKind::gvk("mesh.dev", "v1alpha1", "TrafficPolicy"), "trafficpolicies")
             }
@@ -94,6 +104,8 @@ impl Received {
             Self::Service(typed) => object::service(parser, &typed),
             Self::EndpointSlice(typed) => object::endpoint_slice(parser, &typed),
             Self::Node(typed) => object::node(parser, &typed),
+            Self::Namespace(partial) => object::namespace(parser, &partial.metadata),
+            Self::Pod(typed) => object::pod(parser, &typed),
             Self::Any(any) => {
                 let types = any.types.clone().unwrap_or_default();
                 let value = serde_json::to_value(&*any).unwrap_or(Value::Null);
@@ -108,6 +120,8 @@ impl Received {
             Self::Service(typed) => &typed.metadata,
             Self::EndpointSlice(typed) => &typed.metadata,
             Self::Node(typed) => &typed.metadata,
+            Self::Namespace(partial) => &partial.metadata,
+            Self::Pod(typed) => &typed.metadata,
             Self::Any(any) => &any.metadata,
         };
         (metadata.namespace.as_deref(), metadata.name.as_deref().unwrap_or_default())

@@ -133,7 +133,7 @@ fn s14_the_load_balancers_addresses_are_the_nodes_unless_they_are_a_proxys() {
         ),
         ("[{ip: 192.0.2.1, ipMode: Proxy}, {hostname: lb.example.com}]", "[]", &[], None),
         ("[{ip: 127.0.0.1}, {ip: 192.0.2.1}]", "[]", &["192.0.2.1"], Some("status.loadBalancer.ingress[0].ip")),
-        ("[{ip: 192.0.2.1}]", "[192.0.2.0/24]", &[], Some("spec.loadBalancerSourceRanges")),
+        ("[{ip: 192.0.2.1}]", "[192.0.2.0/24, ' 2001:db8::/32']", &["192.0.2.1"], None),
     ] {
         let spec = format!("spec: {{clusterIP: 10.96.0.1, loadBalancerSourceRanges: {ranges}, ports: [{{port: 80}}]}}");
         let text = service(&format!("{spec}\nstatus: {{loadBalancer: {{ingress: {status}}}}}"));

@@ -1,4 +1,4 @@
-//! Addresses that are not the cluster's own, as clients in the cluster reach them: 5, 14 to 16.
+//! Addresses that are not the cluster's own, as clients in the cluster reach them: 5, 14 to 17.
 
 use super::endpoints::tcp;
 use crate::cluster::machine;
@@ -7,7 +7,7 @@ use crate::conformance::pods::NODES_OWN;
 use crate::conformance::{Bed, Case};
 use crate::echo::Transport;
 use crate::manifest::{Service, service, slice};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -64,10 +64,32 @@ pub fn cases() -> Vec<Case> {
                 let words = [anybody(allowed), anybody(other), tcp(bed, "client-2", "fenced", "near-1")?];
                 Ok(words.join("; "))
             },
-        )
-        .not_yet(
-            "with `loadBalancerSourceRanges` the load balancer's address is not served on the node, for nobody: connections to \
-             it leave the node, where the balancer itself knows the ranges; status names the Service",
+        ),
+        Case::new(
+            17,
+            "`healthCheckNodePort` says whether a node has an endpoint: 200, or 503",
+            "`client-1` asks its node, which has one; the other, which has none; its own when the endpoint is not ready",
+            |bed| {
+                let service = service("checked").spec("externalTrafficPolicy", "Local");
+                balanced(bed, service, "checked", 80, "near-1")
+            },
+            |bed| {
+                bed.apply(&[bed.ready(slice("checked").tcp(8080), &["near-1"]).value()])?;
+                tcp(bed, "client-1", "checked", "near-1")?;
+                let client = bed.client("client-1")?;
+                let port = bed.get(&["service", "checked"])?["spec"]["healthCheckNodePort"].as_u64();
+                let port = u16::try_from(port.context("it has a healthCheckNodePort")?)?;
+                let ask = |node, wanted: &str| -> Result<String> {
+                    look::settle(wanted, || {
+                        let status = client.get((machine(node)[0], port), "/");
+                        Ok(status.map_or_else(|error| look::told(Err(error)), |status| status.to_string()))
+                    })
+                };
+                let (here, there) = (ask(1, "200")?, ask(2, "503")?);
+                let away = json!({"conditions": {"ready": false, "serving": false, "terminating": false}});
+                bed.apply(&[bed.endpoint(slice("checked").tcp(8080), "near-1", &away).value()])?;
+                Ok(format!("{here}; {there}; {}", ask(1, "503")?))
+            },
         ),
         Case::new(
             16,

@@ -54,6 +54,26 @@ pub fn cases() -> Vec<Case> {
         )
         .better("with kube-proxy the datagrams of a socket that is not connected go on to the endpoint that is gone, or vanish: an ICMP error is not shown to it"),
         Case::new(
+            22,
+            "it is told when its Service is deleted, and reaches the one that has its address next",
+            "`client-1` sends; the Service is deleted; it is created anew",
+            |bed| udp("deleted", bed, "near-1"),
+            |bed| {
+                let (client, to) = (bed.client("client-1")?, bed.service("deleted", 53)?);
+                look::udp(&client, to, "near-1")?;
+                let socket = client.udp()?;
+                let first = look::settle("near-1", || Ok(look::datagram(&socket, to)))?;
+                bed.kubectl(&["delete", "service", "deleted"])?;
+                let told = look::settle("ECONNREFUSED", || Ok(latest(&socket, to)))?;
+                let told = if told == "ECONNREFUSED" { told } else { "no error".to_owned() };
+                let again = service("deleted").udp(53, 8080).spec("clusterIP", to.ip().to_string()).value();
+                bed.apply(&[again, bed.ready(slice("deleted").udp(8080), &["near-1"]).value()])?;
+                look::udp(&client, to, "near-1")?;
+                Ok(format!("{first}; {told}; {}", look::settle("near-1", || Ok(latest(&socket, to)))?))
+            },
+        )
+        .better("the datagrams of a socket that is not connected would vanish: for a minute its address goes on to refuse"),
+        Case::new(
             23,
             "a connected UDP socket whose endpoint goes is ended, or translated anew",
             "`client-1` connects UDP to `near-1`, which is replaced by `far-1`: the same socket; a new one",
