@@ -9,6 +9,7 @@
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
 //! | `affinity` | the backend that a client keeps to |
+//! | `limits` | limits by client and by rate |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
 //! | `verdict` | turning a decision into a return value |
@@ -25,6 +26,7 @@ mod datagram;
 mod event;
 mod flow;
 mod frontend;
+mod limits;
 mod maps;
 mod pick;
 mod programs;

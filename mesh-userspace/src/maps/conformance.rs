@@ -98,7 +98,7 @@ fn words(maps: &mut impl Maps) {
     let (id, account) = (ServiceId(3), ServiceId(2));
     let rule = Rule { account, algorithm: Algorithm::Maglev, hash: HashBy::ClientAndPort, traffic: true };
     let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
-    let traffic = TrafficRule { slow_start: Some(slow_start) };
+    let traffic = TrafficRule { slow_start: Some(slow_start), client_limit: Some(0), ..TrafficRule::default() };
     maps.write(&MapOp::OpenAccount { id: account, service: None, max_connections: 7, max_connections_per_backend: 2 })
         .unwrap();
     maps.write(&MapOp::OpenPort { id, rule, affinity_timeout: 7, dialled: None }).unwrap();
@@ -186,6 +186,7 @@ fn what_another_agent_maps_is_the_same_memory() {
         traffic: again(&fds.traffic),
         slots: again(&fds.slots),
         backends: again(&fds.backends),
+        clients: again(&fds.clients),
         connections: again(&fds.connections),
         reason_counts: again(&fds.reason_counts),
         settings: again(&fds.settings),

@@ -5,7 +5,7 @@ use crate::maps::{MapError, Maps};
 use crate::plan::applied::Quarantine;
 use mesh_common::address::Protocol;
 use mesh_common::admission::give_back;
-use mesh_common::tables::{BackendId, CONFIRMED, Connection, ServiceId};
+use mesh_common::tables::{BackendId, CONFIRMED, Connection, ServiceId, TrafficRule};
 use std::collections::{HashMap, HashSet};
 
 /// A TCP connect that has not sent a SYN after this many nanoseconds failed on this host (2 s; between the connect hook
@@ -19,6 +19,8 @@ pub enum Counted {
     Account(ServiceId),
     /// A backend.
     Backend(BackendId),
+    /// A client of an account, by its place in `CLIENTS`.
+    Client(u32),
 }
 
 /// A count that is not what a recount says.
@@ -63,6 +65,9 @@ impl<M: Maps> Reconciler<M> {
             unnamed.remove(&connection.service);
             *counted.entry(Counted::Account(connection.account)).or_default() += 1;
             *counted.entry(Counted::Backend(connection.backend)).or_default() += 1;
+            if let Some(place) = Connection::client_of(connection.flags) {
+                *counted.entry(Counted::Client(place)).or_default() += 1;
+            }
         }
         self.compare(&counted, &mut audit);
         for id in unnamed {
@@ -88,6 +93,10 @@ impl<M: Maps> Reconciler<M> {
         if let Some(backend) = arrays.backend(taken.backend) {
             give_back(&backend.active);
         }
+        let place = Connection::client_of(taken.flags).and_then(|place| arrays.clients.get(place as usize));
+        if let Some(client) = place {
+            give_back(&client.active);
+        }
         Ok(true)
     }
 
@@ -100,8 +109,14 @@ impl<M: Maps> Reconciler<M> {
         let active = accounts.map(|id| (Counted::Account(id), arrays.service(id).map(|entry| entry.active.load())));
         let of_backends =
             backends.map(|id| (Counted::Backend(id), arrays.backend(id).map(|entry| entry.active.load())));
+        // Where no Service limits its clients, nothing is counted there, and the table is not looked at.
+        let limits_clients = |traffic: &TrafficRule| traffic.client_limit.is_some() || traffic.client_rate.is_some();
+        let looked_at = self.applied.accounts().any(|account| limits_clients(&account.traffic))
+            || counted.keys().any(|what| matches!(what, Counted::Client(_)));
+        let places = arrays.clients.iter().filter(|_| looked_at).zip(0..);
+        let of_clients = places.map(|(client, place)| (Counted::Client(place), Some(client.active.load())));
         let mut suspects = HashMap::new();
-        for (what, active) in active.chain(of_backends) {
+        for (what, active) in active.chain(of_backends).chain(of_clients) {
             let (Some(active), counted) = (active, counted.get(&what).copied().unwrap_or_default()) else { continue };
             let off = active.wrapping_sub(counted).cast_signed();
             if off == 0 {

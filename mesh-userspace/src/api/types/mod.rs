@@ -8,6 +8,7 @@ mod event;
 mod explanation;
 mod finding;
 mod healthz;
+mod limits;
 mod policy;
 mod service;
 mod status;
@@ -19,13 +20,14 @@ pub use event::Event;
 pub use explanation::{Candidate, Client, Explanation, Outcome, Rule};
 pub use finding::{Finding, ObjectName};
 pub use healthz::Healthz;
+pub use limits::TrafficLimits;
 pub use policy::{Policy, PolicyDetail, PortPolicy};
 pub use service::{BackendCounts, Service, ServiceDetail, ServiceName, ServicePort, ServiceState};
 pub use status::{
     Audit, Connections, EventCounts, Health, MapUsage, Program, ServiceCounts, Source, Status, Synchronisation,
     Waiting, WaitingState,
 };
-pub use table::{PortTable, ServiceTable};
+pub use table::{Load, PortTable, ServiceTable};
 
 use serde::{Deserialize, Serialize};
 
