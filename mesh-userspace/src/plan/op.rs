@@ -233,9 +233,7 @@ impl fmt::Display for Limit {
 
 /// What is asked for beyond limits and rules, for people.
 fn traffic_text(traffic: &TrafficRule) -> String {
-    let rate = |rate: Rate| {
-        format!("{:.0} new connections a second, {} at once", 1e9 / rate.cost as f64, rate.burst / rate.cost)
-    };
+    let rate = |rate: Rate| format!("{} new connections a second, {} at once", rate.connections(), rate.at_once());
     let parts = [
         traffic.slow_start.map(|slow| format!("slow start over {} s", slow.window / 1_000_000_000)),
         traffic.client_limit.map(|limit| format!("connections at once of each client: {limit}")),

@@ -181,6 +181,8 @@ impl<M: Maps> Facts<'_, M> {
 
         let eligible = backends.iter().filter(|backend| backend.state == BackendState::Eligible).count();
         let with_room = explanation.backends.iter().filter(|candidate| candidate.is_in).count();
+        // Where all are full and that is only observed, any of them takes it.
+        let with_room = if rule.traffic.observe && with_room == 0 { eligible } else { with_room };
         if eligible == 0 {
             let summary = match backends.len() {
                 0 => format!("Service {} has no endpoint for this port", detail.service.key),
@@ -216,21 +218,21 @@ impl<M: Maps> Facts<'_, M> {
     /// Says what else may refuse the connection: limits that depend on the client and on the moment.
     fn note_limits(&self, counts: Option<&ServiceCounts>, rule: &Rule, explanation: &mut Explanation) {
         let notes = &mut explanation.notes;
-        if rule.observe {
+        if rule.traffic.observe {
             notes.push("mode Observe: limits count what they would refuse, and refuse nothing".to_owned());
         }
-        if let Some(most) = rule.max_connections_per_client {
+        if let Some(most) = rule.traffic.max_connections_per_client {
             notes.push(format!("a client that has {most} connections open is refused (maxConnectionsPerClient)"));
         }
-        if let Some(rate) = rule.connections_per_second_per_client {
+        if let Some(rate) = rule.traffic.connections_per_second_per_client {
             notes.push(format!("of one client {rate} new connections a second (connectionsPerSecondPerClient)"));
         }
-        let Some(rate) = rule.connections_per_second else { return };
+        let Some(rate) = rule.traffic.connections_per_second else { return };
         let entry = counts.and_then(|counts| self.reconciler.maps().arrays().traffic(counts.account));
         let now = monotonic();
         let wait = entry.map_or(0, |entry| {
             let (cost, burst) = (entry.rate_cost.load(), entry.rate_burst.load());
-            (entry.spent_until.load().max(now) + cost).saturating_sub(now + burst)
+            (entry.spent_until.load().clamp(now, now + burst) + cost).saturating_sub(now + burst)
         });
         notes.push(match wait {
             0 => format!("{rate} new connections a second (connectionsPerSecond); the next is within it"),

@@ -11,6 +11,7 @@ const MOST: u32 = 1_000_000;
 /// Limits on connections. Each holds on each node by itself, and is exact there.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules()))]
 pub struct LimitsSpec {
     /// Most connections at once to the Service, 0 or more. More are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,6 +45,26 @@ pub struct LimitsSpec {
     pub mode: Option<String>,
 }
 
+/// What the API server refuses besides: a burst without its rate, and a mode without a limit.
+fn rules() -> serde_json::Value {
+    serde_json::json!([
+        {
+            "rule": "!has(self.connectionBurst) || has(self.connectionsPerSecond)",
+            "message": "connectionBurst needs connectionsPerSecond",
+        },
+        {
+            "rule": "!has(self.connectionBurstPerClient) || has(self.connectionsPerSecondPerClient)",
+            "message": "connectionBurstPerClient needs connectionsPerSecondPerClient",
+        },
+        {
+            "rule": "!has(self.mode) || has(self.maxConnections) || has(self.maxConnectionsPerBackend) || \
+                     has(self.maxConnectionsPerClient) || has(self.connectionsPerSecond) || \
+                     has(self.connectionsPerSecondPerClient)",
+            "message": "there is no limit for the mode",
+        },
+    ])
+}
+
 const MODES: [&str; 2] = ["Enforce", "Observe"];
 
 fn modes(_: &mut SchemaGenerator) -> Schema {
@@ -62,14 +83,18 @@ pub(super) fn parse(report: &mut Report, spec: &LimitsSpec) -> Limits {
         ("connectionsPerSecondPerClient", spec.connections_per_second_per_client),
         ("connectionBurstPerClient", spec.connection_burst_per_client),
     );
-    Limits {
+    let limits = Limits {
         max_connections: spec.max_connections,
         max_connections_per_backend: spec.max_connections_per_backend,
         max_connections_per_client: spec.max_connections_per_client,
         rate,
         client_rate,
         observe: spec.mode.as_deref() == Some("Observe"),
+    };
+    if spec.mode.is_some() && (Limits { observe: false, ..limits }) == Limits::default() {
+        report.reject("spec.limits.mode", "there is no limit for the mode", "write a limit, or remove it");
     }
+    limits
 }
 
 /// A rate with its burst, each with the name of its field.
@@ -88,4 +113,42 @@ fn rate(report: &mut Report, rate: (&str, Option<u32>), burst: (&str, Option<u32
         report.reject(format!("spec.limits.{}", burst.0), "there is a burst and no rate", action);
     }
     Some(Rate { per_second: rate.1?, burst: burst.1.unwrap_or(1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, ObjectRef};
+
+    fn parsed(spec: &str) -> Result<Limits, Vec<String>> {
+        let object = ObjectRef { kind: Kind::TrafficPolicy, namespace: "shop".into(), name: "p".into() };
+        let mut report = Report::new(object);
+        let limits = parse(&mut report, &serde_saphyr::from_str(spec).unwrap());
+        let fields = |findings: Vec<crate::model::Finding>| findings.iter().map(|f| f.field.to_string()).collect();
+        report.finish(limits).map(|parsed| parsed.object).map_err(fields)
+    }
+
+    #[test]
+    fn a_burst_is_1_where_it_is_not_written() {
+        let limits =
+            parsed("{connectionsPerSecond: 10, connectionsPerSecondPerClient: 2, connectionBurstPerClient: 5}");
+        let limits = limits.unwrap();
+        assert_eq!(limits.rate, Some(Rate { per_second: 10, burst: 1 }));
+        assert_eq!(limits.client_rate, Some(Rate { per_second: 2, burst: 5 }));
+        assert!(parsed("{maxConnectionsPerClient: 0, mode: Observe}").unwrap().observe);
+    }
+
+    #[test]
+    fn what_says_nothing_or_cannot_be_is_rejected_with_its_field() {
+        for (spec, field) in [
+            ("{connectionBurst: 5}", "connectionBurst"),
+            ("{connectionBurstPerClient: 5, connectionsPerSecond: 1}", "connectionBurstPerClient"),
+            ("{connectionsPerSecond: 0}", "connectionsPerSecond"),
+            ("{connectionsPerSecond: 1000001}", "connectionsPerSecond"),
+            ("{maxConnections: 1, mode: Watch}", "mode"),
+            ("{mode: Observe}", "mode"),
+        ] {
+            assert_eq!(parsed(spec).unwrap_err(), [format!("spec.limits.{field}")], "{spec}");
+        }
+    }
 }
