@@ -2,7 +2,7 @@
 
 use super::{Shop, at, tcp};
 use anyhow::{Context, Result, bail, ensure};
-use mesh_tests::client::Client;
+use mesh_tests::client::{Client, Connection};
 use mesh_tests::expect::{counts, refusals};
 use mesh_tests::storm::{Count, Plan, Storm};
 use mesh_tests::wait::wait_for;
@@ -168,9 +168,9 @@ fn under_storm_the_rate_is_exact_over_all_processes() -> Result<()> {
     storms.iter().for_each(Storm::stop);
     let counts: Vec<Count> = storms.into_iter().map(Storm::finish).collect::<Result<_>>()?;
     assert!(counts.iter().all(|count| count.failed == 0 && count.refused > 0), "{counts:?}");
-    let most = 600.0 + 300.0 * began.elapsed().as_secs_f64();
-    let connected = counts.iter().map(|count| count.connected as f64).sum::<f64>();
-    assert!(connected <= most, "{connected} of at most {most}");
+    let connected: u64 = counts.iter().map(|count| count.connected).sum();
+    let most = 600 + 300 * began.elapsed().as_nanos() / 1_000_000_000;
+    assert!(u128::from(connected) <= most, "{connected} of at most {most}");
     Ok(())
 }
 
@@ -205,9 +205,9 @@ fn observing_counts_what_would_be_refused_and_refuses_nothing() -> Result<()> {
 }
 
 /// How many of the connections each pod has.
-fn counted_open(held: &[mesh_tests::client::Connection]) -> Result<Vec<(&'static str, u64)>> {
+fn counted_open(held: &[Connection]) -> Result<Vec<(&'static str, u64)>> {
     let on = |name: &str| -> Result<u64> {
-        let servers: Vec<String> = held.iter().map(|one| one.server()).collect::<Result<_, _>>()?;
+        let servers: Vec<String> = held.iter().map(Connection::server).collect::<Result<_, _>>()?;
         Ok(servers.iter().filter(|server| *server == name).count() as u64)
     };
     Ok(vec![("web-1", on("web-1")?), ("web-2", on("web-2")?)])
