@@ -33,6 +33,12 @@ pub const fn key(account: ServiceId, netns: u64) -> u64 {
     (account.0 as u64) << 39 & !PENDING | netns & ((1 << 39) - 1)
 }
 
+/// Where a key is looked for first, in a table of `len` places (a power of two): where it is, most often.
+#[inline(always)]
+pub const fn first(key: u64, len: u32) -> u32 {
+    mix(key) as u32 & len.wrapping_sub(1)
+}
+
 /// Why there is no place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoPlace {
@@ -50,7 +56,7 @@ pub fn place<'a>(
     key: u64,
     now: u64,
 ) -> Result<u32, NoPlace> {
-    let first = mix(key) as u32;
+    let first = first(key, len);
     let at = |step: u32| first.wrapping_add(step) & len.wrapping_sub(1);
     // An empty place rather than one whose client is to be forgotten. Plain numbers: of an `Option` the verifier sees a
     // number that nobody has written ("R9 !read_ok").

@@ -5,7 +5,7 @@
 
 use crate::event;
 use crate::maps::{CLIENTS, TRAFFIC};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_loop};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_loop};
 use core::ffi::c_void;
 use mesh_common::admission::Full;
 use mesh_common::clients::{self, NoPlace};
@@ -108,13 +108,19 @@ fn client(account: u32, service: u32, netns: u64) -> i64 {
     if limit == 0 && traffic.client_rate_cost.load() == 0 {
         return 0;
     }
-    let mut search = Search {
-        key: clients::key(ServiceId(account), netns),
-        limit: if limit == 0 { UNLIMITED } else { limit - 1 },
-        // SAFETY: a helper without arguments.
-        now: unsafe { bpf_ktime_get_ns() },
-        found: CONTENDED,
-    };
+    let key = clients::key(ServiceId(account), netns);
+    let limit = if limit == 0 { UNLIMITED } else { limit - 1 };
+    // Most often the place is the first that is looked at, and below the limit: a hundred ns less than the search.
+    let first = clients::first(key, sizes::CLIENTS);
+    if let Some(state) = CLIENTS.get(first)
+        && state.key.load() == key
+        && matches!(clients::take(state, key, limit), Ok(true))
+    {
+        return i64::from(first) + 1;
+    }
+    // SAFETY: a helper without arguments. A clock that is some milliseconds late forgets nobody too early.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let mut search = Search { key, limit, now, found: CONTENDED };
     // SAFETY: the callback has the signature that the helper asks for, and `search` outlives the call.
     unsafe { bpf_loop(TRIES, try_client as *mut c_void, (&raw mut search).cast(), 0) };
     if search.found < 0 && passes(traffic, service, Reason::ObservedClientLimit) {

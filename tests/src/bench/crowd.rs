@@ -52,7 +52,7 @@ pub fn measure(effort: Effort) -> Result<Section> {
     bed.attach()?;
     bed.fill_to(1, Protocol::Udp)?;
     let direct = bed.backends()?.first().context("a backend")?.at();
-    let (rounds, runs) = effort.pick((3, 6_400), (15, 128_000));
+    let (rounds, runs) = effort.pick((3, 6_400), (11, 32_000));
     let measured: Vec<Round> = inside::run(&bed.client, &inside::Job::Crowd(Job { direct, rounds, runs }))?;
     let spread = |figure: &dyn Fn(&Round) -> f64| Spread::of(measured.iter().map(figure)).context("no round");
     for (index, threads) in [1, CROWD].into_iter().enumerate() {
