@@ -8,6 +8,7 @@
 //! | [`tables`] | every map's key and value, with its writer, its size and its eviction |
 //! | [`select`] | the load-balancing algorithms, one file each |
 //! | [`rate`] | a budget of events over time |
+//! | [`clients`] | counts by client |
 //! | [`admission`] | taking and giving back slots under a limit |
 //!
 //! Nothing here needs a kernel, so that every decision is tested on the host.
@@ -21,6 +22,7 @@
 pub mod address;
 pub mod admission;
 pub mod atomic;
+pub mod clients;
 pub mod rate;
 pub mod reason;
 pub mod select;

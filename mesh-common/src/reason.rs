@@ -29,19 +29,35 @@ pub enum Reason {
     Contended = 9,
     /// Refused: the tables contradict each other (an index out of range).
     Inconsistent = 10,
+    /// Refused: new connections to the Service come faster than `connectionsPerSecond`.
+    ServiceRate = 11,
+    /// Refused: the client has `maxConnectionsPerClient` connections open.
+    ClientLimit = 12,
+    /// Refused: the client's new connections come faster than `connectionsPerSecondPerClient`.
+    ClientRate = 13,
+    /// Let through in mode Observe: it would have been refused by `maxConnections`.
+    ObservedServiceLimit = 14,
+    /// Let through in mode Observe: it would have been refused by `maxConnectionsPerBackend`.
+    ObservedBackendLimit = 15,
+    /// Let through in mode Observe: it would have been refused by `connectionsPerSecond`.
+    ObservedServiceRate = 16,
+    /// Let through in mode Observe: it would have been refused by `maxConnectionsPerClient`.
+    ObservedClientLimit = 17,
+    /// Let through in mode Observe: it would have been refused by `connectionsPerSecondPerClient`.
+    ObservedClientRate = 18,
     /// Refused: the client is in none of `loadBalancerSourceRanges`.
-    SourceRange = 11,
+    SourceRange = 19,
 }
 
 impl Reason {
     /// Columns reserved per Service; a power of two, with room for what comes.
-    pub const COLUMNS: u32 = 16;
+    pub const COLUMNS: u32 = 32;
 
     /// What a Service's `opened` counts besides `Selected`.
     pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
 
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 20] = [
         Self::Selected,
         Self::Spilled,
         Self::FlowKept,
@@ -53,6 +69,14 @@ impl Reason {
         Self::TableFull,
         Self::Contended,
         Self::Inconsistent,
+        Self::ServiceRate,
+        Self::ClientLimit,
+        Self::ClientRate,
+        Self::ObservedServiceLimit,
+        Self::ObservedBackendLimit,
+        Self::ObservedServiceRate,
+        Self::ObservedClientLimit,
+        Self::ObservedClientRate,
         Self::SourceRange,
     ];
 
@@ -64,7 +88,26 @@ impl Reason {
     /// Whether the client was refused.
     #[inline(always)]
     pub const fn is_refusal(self) -> bool {
-        self as u8 >= Self::NoBackend as u8
+        self as u8 >= Self::NoBackend as u8 && !self.is_observation()
+    }
+
+    /// Whether a limit in mode Observe let the client through.
+    #[inline(always)]
+    pub const fn is_observation(self) -> bool {
+        self as u8 >= Self::ObservedServiceLimit as u8 && self as u8 <= Self::ObservedClientRate as u8
+    }
+
+    /// What a refusal by a limit counts as in mode Observe; `None` for what no limit refused.
+    #[inline(always)]
+    pub const fn observed(self) -> Option<Self> {
+        match self {
+            Self::ServiceLimit => Some(Self::ObservedServiceLimit),
+            Self::BackendLimit => Some(Self::ObservedBackendLimit),
+            Self::ServiceRate => Some(Self::ObservedServiceRate),
+            Self::ClientLimit => Some(Self::ObservedClientLimit),
+            Self::ClientRate => Some(Self::ObservedClientRate),
+            _ => None,
+        }
     }
 
     /// The stable name, as in JSON keys and metric labels.
@@ -81,6 +124,14 @@ impl Reason {
             Self::TableFull => "table-full",
             Self::Contended => "contended",
             Self::Inconsistent => "inconsistent",
+            Self::ServiceRate => "service-rate",
+            Self::ClientLimit => "client-limit",
+            Self::ClientRate => "client-rate",
+            Self::ObservedServiceLimit => "observed-service-limit",
+            Self::ObservedBackendLimit => "observed-backend-limit",
+            Self::ObservedServiceRate => "observed-service-rate",
+            Self::ObservedClientLimit => "observed-client-limit",
+            Self::ObservedClientRate => "observed-client-rate",
             Self::SourceRange => "source-range",
         }
     }
@@ -96,9 +147,17 @@ impl Reason {
             Self::NoSuchPort => "refused: the Service does not list this port",
             Self::ServiceLimit => "refused: the Service is at maxConnections",
             Self::BackendLimit => "refused: every backend is at maxConnectionsPerBackend",
-            Self::TableFull => "refused: the table of connections is full",
+            Self::TableFull => "refused: the table of connections, or of clients, is full",
             Self::Contended => "refused: other processors won every race for the last slots",
             Self::Inconsistent => "refused: the tables contradict each other",
+            Self::ServiceRate => "refused: the Service is at connectionsPerSecond",
+            Self::ClientLimit => "refused: the client is at maxConnectionsPerClient",
+            Self::ClientRate => "refused: the client is at connectionsPerSecondPerClient",
+            Self::ObservedServiceLimit => "observed only: the Service is at maxConnections",
+            Self::ObservedBackendLimit => "observed only: every backend is at maxConnectionsPerBackend",
+            Self::ObservedServiceRate => "observed only: the Service is at connectionsPerSecond",
+            Self::ObservedClientLimit => "observed only: the client is at maxConnectionsPerClient",
+            Self::ObservedClientRate => "observed only: the client is at connectionsPerSecondPerClient",
             Self::SourceRange => "refused: the client is in none of loadBalancerSourceRanges",
         }
     }
@@ -117,6 +176,8 @@ mod tests {
             assert_eq!(reason as usize, position);
             assert_eq!(Reason::from_number(reason as u8), Some(reason));
             assert_eq!(reason.is_refusal(), reason.sentence().starts_with("refused"));
+            let observed = reason.observed().map(Reason::sentence);
+            assert!(observed.is_none_or(|text| text.replace("observed only", "refused") == reason.sentence()));
         }
         assert_eq!(Reason::ALL.iter().map(|r| r.name()).collect::<HashSet<_>>().len(), Reason::ALL.len());
         assert_eq!(Reason::from_number(200), None);

@@ -1,5 +1,6 @@
 //! What a connected socket holds: one slot on its Service's account and one on its backend.
 
+use crate::limits;
 use crate::maps::{BACKENDS, CONNECTIONS, SERVICES};
 use mesh_common::address::{Address, Port};
 use mesh_common::admission;
@@ -28,13 +29,17 @@ pub fn release(cookie: u64) -> bool {
     let Some(held) = CONNECTIONS.get_ptr(cookie) else { return false };
     // SAFETY: `held` points into a live map. Should another processor delete the element meanwhile, our delete fails
     // and what was read is not used.
-    let (account, backend) = unsafe {
-        (core::ptr::read_volatile(&raw const (*held).account), core::ptr::read_volatile(&raw const (*held).backend))
+    let (account, backend, flags) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const (*held).account),
+            core::ptr::read_volatile(&raw const (*held).backend),
+            core::ptr::read_volatile(&raw const (*held).flags),
+        )
     };
     if CONNECTIONS.remove(cookie).is_err() {
         return false;
     }
-    give_back(account, backend);
+    give_back(account, backend, flags);
     true
 }
 
@@ -48,9 +53,12 @@ pub fn release_own(cookie: u64, account: ServiceId) -> bool {
     }
 }
 
-/// Gives back one slot on each.
+/// Gives back one slot on each, and that of the client which the flags name.
 #[inline(always)]
-pub fn give_back(account: ServiceId, backend: BackendId) {
+pub fn give_back(account: ServiceId, backend: BackendId, flags: u64) {
+    if let Some(place) = Connection::client_of(flags) {
+        limits::give_back(place);
+    }
     if let Some(service) = SERVICES.get(account.0) {
         admission::give_back(&service.active);
     }
@@ -81,7 +89,7 @@ pub fn confirm(cookie: u64, peer: &Address, port: Port) -> bool {
     let held = unsafe { &mut *held };
     match BACKENDS.get(held.backend.0) {
         Some(backend) if backend.address == *peer && BackendTag::port_of(backend.tag.load()) == port => {
-            held.flags = CONFIRMED;
+            held.flags |= CONFIRMED;
             true
         }
         _ => {

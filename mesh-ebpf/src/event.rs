@@ -20,7 +20,13 @@ pub struct Occasion<'a> {
 /// Counts one choice or refusal of a service. `Selected` is counted by the service's `opened` instead.
 #[inline(always)]
 pub fn count(service: ServiceId, reason: Reason) {
-    if let Some(counter) = REASON_COUNTS.get(service.0.wrapping_mul(Reason::COLUMNS).wrapping_add(reason as u32)) {
+    count_number(service, reason as u32);
+}
+
+/// [`count`] by the reason's number.
+#[inline(always)]
+pub fn count_number(service: ServiceId, reason: u32) {
+    if let Some(counter) = REASON_COUNTS.get(service.0.wrapping_mul(Reason::COLUMNS).wrapping_add(reason)) {
         counter.fetch_add(1);
     }
 }

@@ -6,6 +6,7 @@ use crate::connection;
 use crate::context::{SockAddr, Socket};
 use crate::event::{self, Occasion};
 use crate::frontend::{self, Destination};
+use crate::limits;
 use crate::maps::SERVICES;
 use crate::pick::Client;
 use crate::sources;
@@ -70,10 +71,18 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
     }
     let account_id = Rule::account_of(rule);
     let account = account_of(service, occasion.service, account_id)?;
-    take_account(account, account_id, occasion.cookie)?;
+    let netns = socket.netns();
+    let place =
+        if Rule::has_traffic(rule) { take_limits(account_id, occasion.service, occasion.cookie, netns)? } else { 0 };
+    if let Err(reason) = take_account(account, account_id, occasion.cookie) {
+        if limits::refuses(account_id, occasion.service, place, reason) {
+            return Err(reason);
+        }
+        account.active.fetch_add(1);
+    }
     let limit = account.max_connections_per_backend.load();
-    let dialling = Client { netns: socket.netns(), port: occasion.frontend.port };
-    let client = affinity::client(service, occasion.service, || dialling.netns);
+    let dialling = Client { netns, port: occasion.frontend.port };
+    let client = affinity::client(service, occasion.service, || netns);
     let kept = client.as_ref().and_then(|client| client.kept(range));
     let choice = match choice::take(service, range, limit, dialling, kept) {
         // A socket that holds a slot of this Service may be what fills its backend.
@@ -85,8 +94,20 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
     let mut choice = match choice {
         Ok(choice) => choice,
         Err(reason) => {
-            admission::give_back(&account.active);
-            return Err(reason);
+            // Where a limit only observes, the backend that is picked takes it.
+            let looked = choice::look(service, range, dialling, kept);
+            let reason = if looked.is_ok() { reason } else { Reason::Inconsistent };
+            let refused = limits::refuses(account_id, occasion.service, place, reason);
+            match looked {
+                Ok(choice) if !refused => {
+                    choice.backend.active.fetch_add(1);
+                    choice
+                }
+                _ => {
+                    admission::give_back(&account.active);
+                    return Err(reason);
+                }
+            }
         }
     };
     // A backend that is kept to but full is not forgotten: the spilled connection is an exception.
@@ -100,17 +121,27 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
         account: account_id,
         service: occasion.service,
         backend: choice.id,
-        netns: dialling.netns,
+        netns,
         // SAFETY: a helper without arguments.
         opened_at: unsafe { bpf_ktime_get_coarse_ns() },
-        flags: 0,
+        flags: Connection::flags(place),
     };
     if !connection::hold(occasion.cookie, &held) {
-        connection::give_back(account_id, choice.id);
+        connection::give_back(account_id, choice.id, held.flags);
         return Err(Reason::TableFull);
     }
     service.opened.fetch_add(1);
     Ok(choice)
+}
+
+/// Takes what limits by client and by rate ask for. A socket that holds a slot of its client is not refused because of
+/// itself.
+#[inline(always)]
+fn take_limits(account: ServiceId, service: ServiceId, cookie: u64, netns: u64) -> Result<u32, Reason> {
+    match limits::take(account, service, netns) {
+        Err(Reason::ClientLimit) if connection::release_own(cookie, account) => limits::take(account, service, netns),
+        result => result,
+    }
 }
 
 /// The entry that counts for the whole Service: the port's own, most often.

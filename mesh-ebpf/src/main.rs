@@ -10,6 +10,7 @@
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
 //! | `affinity` | the backend that a client keeps to |
+//! | `limits` | limits by client and by rate |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
 //! | `sources` | who may reach a load balancer's addresses |
@@ -28,6 +29,7 @@ mod event;
 mod flow;
 mod frontend;
 mod left_alone;
+mod limits;
 mod maps;
 mod pick;
 mod programs;

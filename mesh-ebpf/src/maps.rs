@@ -7,8 +7,8 @@ use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    Affinity, AffinityKey, Backend, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey, Service,
-    ServiceId, Settings, SourceKey, Traffic, sizes,
+    Affinity, AffinityKey, Backend, ClientState, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey,
+    Service, ServiceId, Settings, SourceKey, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -45,6 +45,10 @@ pub static BACKENDS: Array<Backend, { sizes::BACKENDS as usize }, MMAPABLE> = Ar
 /// Connected sockets by cookie. Written by: programs; the agent's audit deletes. When full: the connection is refused.
 #[btf_map]
 pub static CONNECTIONS: HashMap<u64, Connection, { sizes::CONNECTIONS as usize }> = HashMap::new();
+
+/// Counts of clients, by place. Written by: programs; agent's audit counts down. When a window is full: refused.
+#[btf_map]
+pub static CLIENTS: Array<ClientState, { sizes::CLIENTS as usize }, MMAPABLE> = Array::new();
 
 /// Flows of UDP sockets that are not connected. Written by: programs. When full: the oldest goes and is made anew.
 #[btf_map]

@@ -4,8 +4,8 @@ use crate::tables::{BackendId, FrontendKey, ServiceId};
 
 /// Value of `CONNECTIONS`, keyed by socket cookie: what close must give back, and what `getpeername` shows. 56 bytes.
 ///
-/// An entry stands for exactly one slot on its account and one on its backend. Whoever deletes the entry gives both
-/// back; a delete succeeds once, so a slot is given back once.
+/// An entry stands for exactly one slot on its account, one on its backend, and where clients are limited one on its client.
+/// Whoever deletes the entry gives them back; a delete succeeds once, so a slot is given back once.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Connection {
@@ -21,8 +21,26 @@ pub struct Connection {
     pub netns: u64,
     /// When connect() was called, nanoseconds of the monotonic clock, some milliseconds coarse.
     pub opened_at: u64,
-    /// Bits: [`CONFIRMED`].
+    /// Bits: [`CONFIRMED`]. The high half is the place in `CLIENTS` that holds a third slot, plus 1; 0 for none.
     pub flags: u64,
+}
+
+impl Connection {
+    /// The word for [`Connection::flags`] of a connection that is not confirmed, whose client's place in `CLIENTS` plus 1 is
+    /// this; 0 for none.
+    #[inline(always)]
+    pub const fn flags(place: u32) -> u64 {
+        (place as u64) << 32
+    }
+
+    /// The place in `CLIENTS` in [`Connection::flags`].
+    #[inline(always)]
+    pub const fn client_of(flags: u64) -> Option<u32> {
+        match (flags >> 32) as u32 {
+            0 => None,
+            place => Some(place - 1),
+        }
+    }
 }
 
 /// The kernel went on to send a SYN: the connect did not fail on this host (no route, no port). TCP only.

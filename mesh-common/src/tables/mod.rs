@@ -9,13 +9,14 @@
 //! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent | cannot be |
 //! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
 //! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter) | the object is refused |
+//! | `CLIENTS` | array | place -> [`ClientState`] | programs; the agent's audit counts down | the connection is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
 //! | `REPLIES` | LRU hash | [`ReplyKey`] -> [`FrontendKey`] | programs | oldest evicted: the next datagram writes it again |
 //! | `AFFINITY` | LRU hash | [`AffinityKey`] -> [`Affinity`] | programs | oldest evicted: that client is balanced anew |
 //! | `LEFT_ALONE` | hash | cgroup id -> 1 | agent | the pod is not left alone |
 //! | `SOURCES` | hash | [`SourceKey`] -> 1 | agent | the client is refused at the load balancer's addresses |
-//! | `REASON_COUNTS` | array | service * 16 + reason -> count | programs | cannot be |
+//! | `REASON_COUNTS` | array | service * 32 + reason -> count | programs | cannot be |
 //! | `SETTINGS` | array | 0 -> [`Settings`] | agent | cannot be |
 //! | `EVENTS` | ring buffer | [`Event`] | programs | the event is lost and counted |
 //!
@@ -25,6 +26,7 @@
 
 mod affinity;
 mod backend;
+mod client;
 mod connection;
 mod event;
 mod filter;
@@ -37,6 +39,7 @@ mod traffic;
 
 pub use affinity::{Affinity, AffinityKey, Pin};
 pub use backend::{Backend, BackendId, BackendState, BackendTag};
+pub use client::ClientState;
 pub use connection::{CONFIRMED, Connection};
 pub use event::{COMM_LEN, Event};
 pub use filter::{FILTER_WORDS, FilterBit};
@@ -45,7 +48,7 @@ pub use frontend::FrontendKey;
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
 pub use source::SourceKey;
-pub use traffic::{SlowStart, Traffic, TrafficRule};
+pub use traffic::{OBSERVE, Rate, SlowStart, Traffic, TrafficRule};
 
 /// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
 pub const ABI_VERSION: u32 = 3;
@@ -64,6 +67,8 @@ pub mod sizes {
     pub const BACKENDS: u32 = 262_144;
     /// Sockets connected through a Service at one time on this node.
     pub const CONNECTIONS: u32 = 131_072;
+    /// Clients of Services that limit them, over all such Services. A power of two.
+    pub const CLIENTS: u32 = 65_536;
     /// Flows of UDP sockets that are not connected.
     pub const FLOWS: u32 = 65_536;
     /// Clients that keep to a backend, over all Services with session affinity.

@@ -14,9 +14,26 @@ pub struct Traffic {
     pub slow_start_from: Atomic64,
     /// [`Ramp`], four to a word. Written by: agent.
     pub slow_start_ramp: [Atomic64; PARTS / 4],
+    /// Bits: [`OBSERVE`]. Written by: agent.
+    pub flags: Atomic64,
+    /// Most connections at once of each client, plus 1. Written by: agent.
+    pub client_limit: Atomic64,
+    /// What a new connection costs of the Service's rate, nanoseconds. Written by: agent.
+    pub rate_cost: Atomic64,
+    /// How far the rate may run ahead, nanoseconds. Written by: agent.
+    pub rate_burst: Atomic64,
+    /// What a new connection costs of its client's rate, nanoseconds. Written by: agent.
+    pub client_rate_cost: Atomic64,
+    /// How far a client's rate may run ahead, nanoseconds. Written by: agent.
+    pub client_rate_burst: Atomic64,
+    /// The time until which the Service's rate is spent. Written by: programs.
+    pub spent_until: Atomic64,
     /// Zero.
-    pub _reserved: [Atomic64; 12],
+    pub _reserved: [Atomic64; 5],
 }
+
+/// Limits count what they would have refused, and refuse nothing.
+pub const OBSERVE: u64 = 1;
 
 const _: () = assert!(size_of::<Traffic>() == 128);
 
@@ -25,6 +42,53 @@ const _: () = assert!(size_of::<Traffic>() == 128);
 pub struct TrafficRule {
     /// Slow start; `None` for none.
     pub slow_start: Option<SlowStart>,
+    /// Whether limits only count.
+    pub observe: bool,
+    /// Most connections at once of each client; `None` for no limit.
+    pub client_limit: Option<u64>,
+    /// New connections to the Service over time; `None` for no limit.
+    pub rate: Option<Rate>,
+    /// New connections of each client over time; `None` for no limit.
+    pub client_rate: Option<Rate>,
+}
+
+/// A rate of new connections.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Rate {
+    /// Nanoseconds between two connections at the rate, 1 or more.
+    pub cost: u64,
+    /// By how many nanoseconds it may run ahead: `cost` for each connection of a burst.
+    pub burst: u64,
+}
+
+impl Rate {
+    /// So many connections a second, and so many at once after a pause. Rounded so that it is never more than that.
+    pub const fn per_second(connections: u32, burst: u32) -> Self {
+        let connections = if connections == 0 { 1 } else { connections };
+        let cost = 1_000_000_000u64.div_ceil(connections as u64);
+        Self { cost, burst: cost * if burst == 0 { 1 } else { burst as u64 } }
+    }
+
+    /// How many connections a second that is, to the next whole number.
+    pub const fn connections(&self) -> u64 {
+        (1_000_000_000 + self.cost / 2) / self.cost
+    }
+
+    /// How many connections may come at once.
+    pub const fn at_once(&self) -> u64 {
+        self.burst / self.cost
+    }
+
+    fn of(cost: &Atomic64, burst: &Atomic64) -> Option<Self> {
+        let rate = Self { cost: cost.load(), burst: burst.load() };
+        (rate.cost > 0).then_some(rate)
+    }
+
+    fn store(rate: Option<Self>, cost: &Atomic64, burst: &Atomic64) {
+        let rate = rate.unwrap_or(Self { cost: 0, burst: 0 });
+        burst.store(rate.burst);
+        cost.store(rate.cost);
+    }
 }
 
 /// How a new backend's share rises.
@@ -45,7 +109,14 @@ impl Traffic {
             slow_start_window: Atomic64::new(0),
             slow_start_from: Atomic64::new(0),
             slow_start_ramp: [const { Atomic64::new(0) }; PARTS / 4],
-            _reserved: [const { Atomic64::new(0) }; 12],
+            flags: Atomic64::new(0),
+            client_limit: Atomic64::new(0),
+            rate_cost: Atomic64::new(0),
+            rate_burst: Atomic64::new(0),
+            client_rate_cost: Atomic64::new(0),
+            client_rate_burst: Atomic64::new(0),
+            spent_until: Atomic64::new(0),
+            _reserved: [const { Atomic64::new(0) }; 5],
         }
     }
 
@@ -74,13 +145,23 @@ impl Traffic {
             word.store(parts.iter().rev().fold(0, |word, &part| word << 16 | u64::from(part)));
         }
         self.slow_start_window.store(slow_start.window);
+        self.client_limit.store(rule.client_limit.map_or(0, |limit| limit.saturating_add(1)));
+        Rate::store(rule.rate, &self.rate_cost, &self.rate_burst);
+        Rate::store(rule.client_rate, &self.client_rate_cost, &self.client_rate_burst);
+        self.flags.store(if rule.observe { OBSERVE } else { 0 });
     }
 
     /// What the words say.
     pub fn load(&self) -> TrafficRule {
         let window = self.slow_start_window.load();
         let slow_start = SlowStart { window, from: self.slow_start_from.load() as u16, ramp: self.ramp() };
-        TrafficRule { slow_start: (window > 0).then_some(slow_start) }
+        TrafficRule {
+            slow_start: (window > 0).then_some(slow_start),
+            observe: self.flags.load() & OBSERVE != 0,
+            client_limit: self.client_limit.load().checked_sub(1),
+            rate: Rate::of(&self.rate_cost, &self.rate_burst),
+            client_rate: Rate::of(&self.client_rate_cost, &self.client_rate_burst),
+        }
     }
 }
 
@@ -97,8 +178,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_stored_is_loaded(window in 0u64..1 << 52, from: u16, ramp: [u16; PARTS]) {
-            let rule = TrafficRule { slow_start: (window > 0).then_some(SlowStart { window, from, ramp }) };
+        fn what_is_stored_is_loaded(
+            window in 0u64..1 << 52,
+            from: u16,
+            ramp: [u16; PARTS],
+            observe: bool,
+            client_limit in proptest::option::of(0u64..9),
+            rates in (proptest::option::of((1u32..9, 0u32..9)), proptest::option::of((1u32..9, 0u32..9))),
+        ) {
+            let rate = |(connections, burst)| Rate::per_second(connections, burst);
+            let rule = TrafficRule {
+                slow_start: (window > 0).then_some(SlowStart { window, from, ramp }),
+                observe,
+                client_limit,
+                rate: rates.0.map(rate),
+                client_rate: rates.1.map(rate),
+            };
             let entry = Traffic::new();
             entry.store(&rule);
             prop_assert_eq!(entry.load(), rule);

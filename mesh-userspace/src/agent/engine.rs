@@ -402,6 +402,7 @@ pub fn descriptors(pins: &Pins) -> Result<KernelFds, datapath::Error> {
         traffic: pins.open_map("TRAFFIC")?,
         slots: pins.open_map("SLOTS")?,
         backends: pins.open_map("BACKENDS")?,
+        clients: pins.open_map("CLIENTS")?,
         connections: pins.open_map("CONNECTIONS")?,
         reason_counts: pins.open_map("REASON_COUNTS")?,
         settings: pins.open_map("SETTINGS")?,

@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::output::OutputArguments;
 use super::table::{Cell, Column, Table, Tone};
 use super::words;
-use crate::api::types::{Candidate, Explanation, Outcome, Rule};
+use crate::api::types::{Candidate, Explanation, Outcome, Rule, TrafficLimits};
 use crate::plan::eligible::Scope;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -219,12 +219,18 @@ fn rule(rule: &Rule) -> String {
     let kind = rule.policy_kind.as_deref().unwrap_or("TrafficPolicy");
     let policy = rule.policy.as_ref().map(|policy| format!(" ({kind} {policy})")).unwrap_or_default();
     let _ = match (rule.max_connections, rule.max_connections_per_backend) {
-        (None, None) => write!(text, "; no limit{policy}, {} open", rule.active),
-        (Some(most), None) => write!(text, "; {} of {most} connections open{policy}", rule.active),
-        (None, Some(each)) => write!(text, "; at most {each} to each backend{policy}, {} open", rule.active),
+        (None, None) if rule.traffic == TrafficLimits::default() => {
+            return format!("{text}; no limit{policy}, {} open", rule.active);
+        }
+        (None, None) => write!(text, "; {} open", rule.active),
+        (Some(most), None) => write!(text, "; {} of {most} connections open", rule.active),
+        (None, Some(each)) => write!(text, "; at most {each} to each backend, {} open", rule.active),
         (Some(most), Some(each)) => {
-            write!(text, "; {} of {most} connections open, at most {each} to each backend{policy}", rule.active)
+            write!(text, "; {} of {most} connections open, at most {each} to each backend", rule.active)
         }
     };
+    let traffic = words::limits(None, None, &rule.traffic);
+    let _ = if traffic.is_empty() { Ok(()) } else { write!(text, ", at most {traffic}") };
+    text.push_str(&policy);
     text
 }

@@ -123,6 +123,10 @@ fn describe(detail: &PolicyDetail, wide: bool) -> String {
     field("In force", words::list(&policy.in_force));
     field("Limit", words::limit(policy.max_connections));
     field("Per backend", words::limit(policy.max_connections_per_backend));
+    let traffic = words::limits(None, None, &policy.traffic);
+    if !traffic.is_empty() {
+        field("Traffic", traffic);
+    }
     field("Algorithm", policy.algorithm.clone().unwrap_or_default());
     for port in &detail.port_policies {
         field(&format!("Port {}", port.port), port.algorithm.clone().unwrap_or_else(|| "the default".to_owned()));

@@ -153,20 +153,18 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     field("Affinity", affinity(service));
     let kind = service.policy_kind.as_deref().unwrap_or("TrafficPolicy");
     field("Policy", service.policy.as_ref().map(|policy| format!("{kind} {policy}")).unwrap_or_default());
-    field(
-        "Limits",
-        match (service.max_connections, service.max_connections_per_backend) {
-            (None, None) => "none".to_owned(),
-            (Some(most), None) => words::count(most, "connection"),
-            (None, Some(each)) => format!("{} to each backend", words::count(each, "connection")),
-            (Some(most), Some(each)) => format!("{}, {each} to each backend", words::count(most, "connection")),
-        },
-    );
+    let limits = words::limits(service.max_connections, service.max_connections_per_backend, &service.traffic);
+    field("Limits", if limits.is_empty() { "none".to_owned() } else { limits });
     field("Internal traffic", detail.internal_traffic_policy.clone());
     field("Distribution", detail.traffic_distribution.clone());
     field("Connections", format!("{} active, {} opened", service.active, service.opened));
     let refusals = detail.reasons.iter().filter(|(name, count)| **count > 0 && words::is_refusal(name));
     field("Refused", words::list(refusals.map(|(name, count)| format!("{name} {count}"))));
+    let observed = detail.reasons.iter().filter(|(name, count)| **count > 0 && words::is_observation(name));
+    let observed = words::list(observed.map(|(name, count)| format!("{name} {count}")));
+    if service.traffic.observe || !observed.is_empty() {
+        field("Observed", observed);
+    }
     let _ = write!(text, "Endpoints:");
     if detail.endpoints.is_empty() {
         let _ = writeln!(text, "         <none>: clients are refused");

@@ -1,5 +1,6 @@
 //! Small things in words: ages, limits, lists, counts.
 
+use crate::api::types::TrafficLimits;
 use jiff::Timestamp;
 use mesh_common::reason::Reason;
 
@@ -27,6 +28,27 @@ pub fn limit(limit: Option<u64>) -> String {
     limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string())
 }
 
+/// All limits of a Service in words; empty for none.
+pub fn limits(most: Option<u64>, each: Option<u64>, traffic: &TrafficLimits) -> String {
+    let rate = |rate: Option<u64>, burst: Option<u64>, of: &str| {
+        let burst = burst.filter(|burst| *burst > 1).map(|burst| format!(" (burst {burst})")).unwrap_or_default();
+        rate.map(|rate| format!("{rate} new a second{of}{burst}"))
+    };
+    let parts = [
+        most.map(|most| count(most, "connection")),
+        each.map(|each| format!("{each} to each backend")),
+        traffic.max_connections_per_client.map(|each| format!("{each} of each client")),
+        rate(traffic.connections_per_second, traffic.connection_burst, ""),
+        rate(traffic.connections_per_second_per_client, traffic.connection_burst_per_client, " of each client"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match (parts.is_empty(), traffic.observe) {
+        (true, _) => String::new(),
+        (false, true) => format!("{}; observed only", parts.join(", ")),
+        (false, false) => parts.join(", "),
+    }
+}
+
 /// An algorithm, with what it hashes.
 pub fn algorithm(name: &str, hash: Option<&str>) -> String {
     hash.map_or_else(|| name.to_owned(), |hash| format!("{name} by {hash}"))
@@ -47,6 +69,11 @@ pub fn is_refusal(name: &str) -> bool {
     Reason::ALL.into_iter().any(|reason| reason.is_refusal() && reason.name() == name)
 }
 
+/// Whether the reason of this stable name is a limit's that only observes.
+pub fn is_observation(name: &str) -> bool {
+    Reason::ALL.into_iter().any(|reason| reason.is_observation() && reason.name() == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +83,24 @@ mod tests {
         let words: Vec<_> =
             [0, 119, 120, 200, 600, 3_599, 7_199, 7_500, 28_800, 100_000, 180_000, 1_000_000].map(duration).into();
         assert_eq!(words.join(" "), "0s 119s 2m 3m20s 10m 59m 119m 2h5m 8h 27h 2d2h 11d");
+    }
+
+    #[test]
+    fn limits_read_as_one_sentence() {
+        assert_eq!(limits(None, None, &TrafficLimits::default()), "");
+        let traffic = TrafficLimits {
+            max_connections_per_client: Some(5),
+            connections_per_second: Some(100),
+            connection_burst: Some(20),
+            connections_per_second_per_client: Some(10),
+            connection_burst_per_client: Some(1),
+            observe: true,
+        };
+        assert_eq!(
+            limits(Some(40), Some(8), &traffic),
+            "40 connections, 8 to each backend, 5 of each client, 100 new a second (burst 20), 10 new a second of each client; \
+             observed only"
+        );
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Drop for SubCgroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{PortTable, ServiceName};
+    use crate::api::types::{PortTable, ServiceName, TrafficLimits};
     use crate::doctor::Verdict;
 
     fn table(name: &str, protocol: &str, backends: &[&str], limit: Option<u64>) -> ServiceTable {
@@ -202,6 +202,8 @@ mod tests {
             kept: vec![],
             max_connections: limit,
             max_connections_per_backend: None,
+            traffic: TrafficLimits::default(),
+            load: None,
         }
     }
 

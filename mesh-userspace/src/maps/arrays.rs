@@ -6,7 +6,7 @@
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Backend, BackendId, FILTER_WORDS, Service, ServiceId, Settings, Traffic};
+use mesh_common::tables::{Backend, BackendId, ClientState, FILTER_WORDS, Service, ServiceId, Settings, Traffic};
 use std::mem::{align_of, offset_of};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -97,6 +97,8 @@ pub struct Arrays<'a> {
     pub slots: &'a [SlotCell],
     /// `BACKENDS`.
     pub backends: &'a [BackendCell],
+    /// `CLIENTS`.
+    pub clients: &'a [ClientState],
     /// `FILTER`: [`FILTER_WORDS`] words.
     pub filter: &'a [Atomic64],
     /// `REASON_COUNTS`: [`Reason::COLUMNS`] for each Service.

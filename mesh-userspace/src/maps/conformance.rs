@@ -105,7 +105,7 @@ fn words(maps: &mut impl Maps) {
         nodes: false,
     };
     let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
-    let traffic = TrafficRule { slow_start: Some(slow_start) };
+    let traffic = TrafficRule { slow_start: Some(slow_start), client_limit: Some(0), ..TrafficRule::default() };
     maps.write(&MapOp::OpenAccount {
         id: account,
         service: None,
@@ -199,6 +199,7 @@ fn what_another_agent_maps_is_the_same_memory() {
         traffic: again(&fds.traffic),
         slots: again(&fds.slots),
         backends: again(&fds.backends),
+        clients: again(&fds.clients),
         connections: again(&fds.connections),
         reason_counts: again(&fds.reason_counts),
         settings: again(&fds.settings),

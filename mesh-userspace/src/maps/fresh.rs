@@ -5,7 +5,7 @@ use crate::bpf::{self, NewMap};
 use crate::plan::Sizes;
 use aya_obj::generated::bpf_map_type;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Backend, BackendId, FILTER_WORDS, Service, Settings, Traffic};
+use mesh_common::tables::{Backend, BackendId, ClientState, FILTER_WORDS, Service, Settings, Traffic};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -23,6 +23,7 @@ impl KernelFds {
             traffic: array(size_of::<Traffic>(), sizes.services)?,
             slots: array(size_of::<BackendId>(), sizes.slots)?,
             backends: array(size_of::<Backend>(), sizes.backends)?,
+            clients: array(size_of::<ClientState>(), mesh_common::tables::sizes::CLIENTS)?,
             connections: hash(wire::COOKIE, wire::CONNECTION, connections)?,
             reason_counts: array(size_of::<u64>(), sizes.services * Reason::COLUMNS)?,
             settings: array(size_of::<Settings>(), 1)?,

@@ -9,7 +9,9 @@ use aya_obj::generated::bpf_map_type;
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic};
+use mesh_common::tables::{
+    ClientState, Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, sizes,
+};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -24,6 +26,7 @@ pub struct KernelFds {
     pub traffic: OwnedFd,
     pub slots: OwnedFd,
     pub backends: OwnedFd,
+    pub clients: OwnedFd,
     pub connections: OwnedFd,
     pub reason_counts: OwnedFd,
     pub settings: OwnedFd,
@@ -41,6 +44,7 @@ pub struct KernelMaps {
     traffic: Mapped<Traffic>,
     slots: Mapped<SlotCell>,
     backends: Mapped<BackendCell>,
+    clients: Mapped<ClientState>,
     reason_counts: Mapped<Atomic64>,
     settings: Mapped<Settings>,
 }
@@ -55,12 +59,14 @@ impl KernelMaps {
         let traffic = Mapped::<Traffic>::new("TRAFFIC", fds.traffic, size_of::<Traffic>())?;
         let slots = Mapped::<SlotCell>::new("SLOTS", fds.slots, size_of::<u32>())?;
         let backends = Mapped::<BackendCell>::new("BACKENDS", fds.backends, size_of::<BackendCell>())?;
+        let clients = Mapped::<ClientState>::new("CLIENTS", fds.clients, size_of::<ClientState>())?;
         let filter = Mapped::<Atomic64>::new("FILTER", fds.filter, size_of::<u64>())?;
         let reason_counts = Mapped::<Atomic64>::new("REASON_COUNTS", fds.reason_counts, size_of::<u64>())?;
         let settings = Mapped::<Settings>::new("SETTINGS", fds.settings, size_of::<Settings>())?;
         let size = |map, len: usize, expected| shape(map, "its size", len as u32, expected);
         size("FILTER", filter.len(), FILTER_WORDS)?;
         size("TRAFFIC", traffic.len(), services.len() as u32)?;
+        size("CLIENTS", clients.len(), sizes::CLIENTS)?;
         size("REASON_COUNTS", reason_counts.len(), services.len() as u32 * Reason::COLUMNS)?;
         size("SETTINGS", settings.len(), 1)?;
         Ok(Self {
@@ -79,6 +85,7 @@ impl KernelMaps {
             traffic,
             slots,
             backends,
+            clients,
             reason_counts,
             settings,
         })
@@ -112,6 +119,7 @@ impl Maps for KernelMaps {
             traffic: self.traffic.slice(),
             slots: self.slots.slice(),
             backends: self.backends.slice(),
+            clients: self.clients.slice(),
             filter: self.filter.slice(),
             reason_counts: self.reason_counts.slice(),
             settings: &self.settings.slice()[0],

@@ -6,9 +6,14 @@ use crate::plan::{Sizes, Table};
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, UNLIMITED};
+use mesh_common::tables::{
+    ClientState, Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, UNLIMITED,
+};
 use std::collections::HashMap;
 use std::hash::Hash;
+
+/// Places of `CLIENTS`: nobody connects through these maps.
+const PLACES: usize = 16;
 
 /// Maps in ordinary memory, of the given sizes.
 #[derive(Debug)]
@@ -21,6 +26,7 @@ pub struct MemoryMaps {
     traffic: Vec<Traffic>,
     slots: Vec<SlotCell>,
     backends: Vec<BackendCell>,
+    clients: Vec<ClientState>,
     filter: Vec<Atomic64>,
     reason_counts: Vec<Atomic64>,
     settings: Box<Settings>,
@@ -108,6 +114,7 @@ impl MemoryMaps {
             traffic: (0..sizes.services).map(|_| Traffic::new()).collect(),
             slots: (0..sizes.slots).map(|_| SlotCell::default()).collect(),
             backends: (0..sizes.backends).map(|_| BackendCell::free()).collect(),
+            clients: (0..PLACES).map(|_| ClientState::new()).collect(),
             filter: zeroes(FILTER_WORDS),
             reason_counts: zeroes(sizes.services * Reason::COLUMNS),
             settings: Box::new(settings),
@@ -141,6 +148,7 @@ impl Maps for MemoryMaps {
             traffic: &self.traffic,
             slots: &self.slots,
             backends: &self.backends,
+            clients: &self.clients,
             filter: &self.filter,
             reason_counts: &self.reason_counts,
             settings: &self.settings,

@@ -60,18 +60,22 @@ impl Figures {
 
     fn each_service(&self, page: &mut Page<'_>) -> fmt::Result {
         let named = |of: &ServiceFigures| [of.service.namespace.to_string(), of.service.name.to_string()];
-        let reasons = |refusals: bool| {
+        let reasons = |refusals: bool, observations: bool| {
             self.services.iter().flat_map(move |of| {
                 let counts = Reason::ALL.into_iter().zip(of.reasons);
                 let wanted = counts.filter(move |(reason, count)| {
-                    *count > 0 && *reason != Reason::FlowKept && reason.is_refusal() == refusals
+                    *count > 0
+                        && *reason != Reason::FlowKept
+                        && reason.is_refusal() == refusals
+                        && reason.is_observation() == observations
                 });
                 let [namespace, name] = named(of);
                 wanted.map(move |(reason, count)| ([namespace.clone(), name.clone(), reason.name().to_owned()], count))
             })
         };
-        page.counter(family::ADMITTED, reasons(false))?;
-        page.counter(family::REFUSED, reasons(true))?;
+        page.counter(family::ADMITTED, reasons(false, false))?;
+        page.counter(family::REFUSED, reasons(true, false))?;
+        page.counter(family::OBSERVED, reasons(false, true))?;
         let kept = self.services.iter().map(|of| (named(of), of.reasons[Reason::FlowKept as usize]));
         page.counter(family::KEPT, kept.filter(|(_, count)| *count > 0))?;
         page.gauge(family::ACTIVE, self.services.iter().map(|of| (named(of), number(of.active))))?;
@@ -80,6 +84,9 @@ impl Figures {
         };
         page.gauge(family::LIMIT, limits(|of| of.max_connections))?;
         page.gauge(family::BACKEND_LIMIT, limits(|of| of.max_connections_per_backend))?;
+        page.gauge(family::CLIENT_LIMIT, limits(|of| of.traffic.max_connections_per_client))?;
+        page.gauge(family::RATE_LIMIT, limits(|of| of.traffic.connections_per_second))?;
+        page.gauge(family::CLIENT_RATE_LIMIT, limits(|of| of.traffic.connections_per_second_per_client))?;
         page.gauge(family::LEFT_OUT, [([], number(self.left_out as u64))])
     }
 

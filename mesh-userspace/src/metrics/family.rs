@@ -126,6 +126,8 @@ families! {
         "Connections that were sent to a backend, by how it was chosen";
     REFUSED = Counter "mesh_service_connections_refused" Number SERVICE_AND_REASON,
         "Connections that were refused, by why";
+    OBSERVED = Counter "mesh_service_connections_observed" Number SERVICE_AND_REASON,
+        "Connections that were let through and would have been refused but for mode Observe, by which limit";
     KEPT = Counter "mesh_service_flows_kept" Number SERVICE,
         "Datagrams and reconnects that went on with the backend of their flow";
     ACTIVE = Gauge "mesh_service_connections_active" Number SERVICE, "Connections open now";
@@ -133,6 +135,12 @@ families! {
         "Most connections at once from this node; no series where there is no limit";
     BACKEND_LIMIT = Gauge "mesh_service_backend_connections_limit" Number SERVICE,
         "Most connections at once from this node to each backend; no series where there is no limit";
+    CLIENT_LIMIT = Gauge "mesh_service_client_connections_limit" Number SERVICE,
+        "Most connections at once of each client on this node; no series where there is no limit";
+    RATE_LIMIT = Gauge "mesh_service_new_connections_per_second_limit" Number SERVICE,
+        "Most new connections a second from this node; no series where there is no limit";
+    CLIENT_RATE_LIMIT = Gauge "mesh_service_client_new_connections_per_second_limit" Number SERVICE,
+        "Most new connections a second of each client on this node; no series where there is no limit";
     LEFT_OUT = Gauge "mesh_services_left_out" Number &[],
         "Services with figures that have no series here, because too many have";
 

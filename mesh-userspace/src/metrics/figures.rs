@@ -1,6 +1,6 @@
 //! What the owner of the state hands out at a scrape: plain data, read from the maps.
 
-use crate::api::types::Status;
+use crate::api::types::{Status, TrafficLimits};
 use crate::maps::Maps;
 use crate::model::ServiceKey;
 use crate::reconcile::Reconciler;
@@ -40,13 +40,16 @@ pub struct ServiceFigures {
     pub max_connections: Option<u64>,
     /// The limit in force.
     pub max_connections_per_backend: Option<u64>,
+    /// Those by client and by rate.
+    pub traffic: TrafficLimits,
 }
 
 impl ServiceFigures {
     /// Whether anything is to be told of it.
     fn has_any(&self) -> bool {
         let limits = [self.max_connections, self.max_connections_per_backend];
-        self.active > 0 || self.reasons.iter().any(|count| *count > 0) || limits.iter().any(Option::is_some)
+        let limited = limits.iter().any(Option::is_some) || self.traffic != TrafficLimits::default();
+        self.active > 0 || self.reasons.iter().any(|count| *count > 0) || limited
     }
 }
 
@@ -65,6 +68,7 @@ pub fn services<M: Maps>(reconciler: &Reconciler<M>) -> (Vec<ServiceFigures>, us
                 reasons: [0; Reason::ALL.len()],
                 max_connections: limit(account.max_connections),
                 max_connections_per_backend: limit(account.max_connections_per_backend),
+                traffic: (&account.traffic).into(),
             };
             let mut opened = 0;
             // A Service's first port is its account.

@@ -91,6 +91,23 @@ pub struct Limits {
     pub max_connections: Option<u64>,
     /// `spec.limits.maxConnectionsPerBackend`, 0 or more; `None` for no limit.
     pub max_connections_per_backend: Option<u64>,
+    /// `spec.limits.maxConnectionsPerClient`, 0 or more; `None` for no limit.
+    pub max_connections_per_client: Option<u64>,
+    /// `spec.limits.connectionsPerSecond` and `connectionBurst`.
+    pub rate: Option<Rate>,
+    /// `spec.limits.connectionsPerSecondPerClient` and `connectionBurstPerClient`.
+    pub client_rate: Option<Rate>,
+    /// `spec.limits.mode: Observe`: limits count what they would refuse, and refuse nothing.
+    pub observe: bool,
+}
+
+/// A rate of new connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// Connections a second, 1 or more.
+    pub per_second: u32,
+    /// Connections at once after a pause, 1 or more.
+    pub burst: u32,
 }
 
 /// How the connections of one Service are shared out among its endpoints, besides the algorithm.

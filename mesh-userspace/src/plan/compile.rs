@@ -2,7 +2,7 @@
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
 use super::{BackendKey, DesiredPort, DesiredService, balance};
-use crate::model::{Endpoint, EndpointSlice, InternalTrafficPolicy, Policy, Service, ServicePort, SlowStart};
+use crate::model::{Endpoint, EndpointSlice, InternalTrafficPolicy, Policy, Rate, Service, ServicePort, SlowStart};
 use mesh_common::address::{Address, Port};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
 use mesh_common::tables::{self, FrontendKey, TrafficRule, UNLIMITED};
@@ -90,7 +90,15 @@ fn traffic(policy: &Policy) -> TrafficRule {
         from: (min_percent.min(100) * u32::from(u16::MAX) / 100) as u16,
         ramp: slow_start::ramp(min_percent, aggression),
     };
-    TrafficRule { slow_start: policy.balance.slow_start.as_ref().map(slow_start) }
+    let limits = &policy.limits;
+    let rate = |rate: Rate| tables::Rate::per_second(rate.per_second, rate.burst);
+    TrafficRule {
+        slow_start: policy.balance.slow_start.as_ref().map(slow_start),
+        observe: limits.observe,
+        client_limit: limits.max_connections_per_client,
+        rate: limits.rate.map(rate),
+        client_rate: limits.client_rate.map(rate),
+    }
 }
 
 /// Each port of each family that the Service has an address of, with its endpoints judged.

@@ -7,7 +7,7 @@ use super::BackendKey;
 use crate::model::ServiceKey;
 use mesh_common::address::Address;
 use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
+use mesh_common::tables::{BackendId, FrontendKey, Rate, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
 use std::fmt;
 use std::time::Duration;
 
@@ -233,6 +233,20 @@ impl fmt::Display for Limit {
     }
 }
 
+/// What is asked for beyond limits and rules, for people.
+fn traffic_text(traffic: &TrafficRule) -> String {
+    let rate = |rate: Rate| format!("{} new connections a second, {} at once", rate.connections(), rate.at_once());
+    let parts = [
+        traffic.slow_start.map(|slow| format!("slow start over {} s", slow.window / 1_000_000_000)),
+        traffic.client_limit.map(|limit| format!("connections at once of each client: {limit}")),
+        traffic.rate.map(rate),
+        traffic.client_rate.map(|limit| format!("of each client {}", rate(limit))),
+        traffic.observe.then(|| "observe only".to_owned()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
+}
+
 /// A rule for people.
 struct RuleText<'a>(&'a Rule);
 
@@ -287,10 +301,7 @@ impl fmt::Display for MapOp {
             }
             Self::SetTraffic { account, traffic } => {
                 write!(f, "TRAFFIC[{}]: ", account.0)?;
-                match traffic.slow_start {
-                    Some(slow) => write!(f, "slow start over {} s", slow.window / 1_000_000_000),
-                    None => f.write_str("nothing"),
-                }
+                f.write_str(&traffic_text(traffic))
             }
             Self::CreateBackend { id, key, account, weight } => {
                 write!(f, "BACKENDS[{}]: {key} of account {}, new", id.0, account.0)?;

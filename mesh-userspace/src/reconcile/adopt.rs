@@ -32,7 +32,7 @@ pub enum AdoptError {
     Read(#[source] MapError),
     /// They could not be mended.
     #[error("mend the maps that an earlier agent left: {0}")]
-    Repair(MapOp, #[source] MapError),
+    Repair(Box<MapOp>, #[source] MapError),
     /// No grace period could be waited for.
     #[error("wait until programs have seen the earlier agent's last change")]
     Grace(#[source] io::Error),
@@ -53,7 +53,7 @@ impl<M: Maps> Reconciler<M> {
                 MapOp::DeleteAddress { address, .. } => reconciler.maps.delete_address(address),
                 _ => reconciler.maps.write(&op),
             };
-            mended.map_err(|error| AdoptError::Repair(op.clone(), error))?;
+            mended.map_err(|error| AdoptError::Repair(Box::new(op.clone()), error))?;
             if let MapOp::DeleteFrontend { .. } | MapOp::DeleteAddress { .. } = op {
                 reconciler.close_gate();
             }

@@ -5,7 +5,7 @@ use crate::maps::{MapError, Maps};
 use crate::plan::applied::Quarantine;
 use mesh_common::address::Protocol;
 use mesh_common::admission::give_back;
-use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId};
+use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId, TrafficRule};
 use std::collections::{HashMap, HashSet};
 
 /// A TCP connect that has not sent a SYN after this many nanoseconds failed on this host (2 s; between the connect hook
@@ -19,6 +19,8 @@ pub enum Counted {
     Account(ServiceId),
     /// A backend.
     Backend(BackendId),
+    /// A client of an account, by its place in `CLIENTS`.
+    Client(u32),
 }
 
 /// A count that is not what a recount says.
@@ -63,6 +65,9 @@ impl<M: Maps> Reconciler<M> {
             unnamed.remove(&connection.service);
             *counted.entry(Counted::Account(connection.account)).or_default() += 1;
             *counted.entry(Counted::Backend(connection.backend)).or_default() += 1;
+            if let Some(place) = Connection::client_of(connection.flags) {
+                *counted.entry(Counted::Client(place)).or_default() += 1;
+            }
         }
         self.compare(&counted, &mut audit);
         for id in unnamed {
@@ -88,6 +93,10 @@ impl<M: Maps> Reconciler<M> {
         if let Some(backend) = arrays.backend(taken.backend) {
             give_back(&backend.active);
         }
+        let place = Connection::client_of(taken.flags).and_then(|place| arrays.clients.get(place as usize));
+        if let Some(client) = place {
+            give_back(&client.active);
+        }
         Ok(true)
     }
 
@@ -96,6 +105,7 @@ impl<M: Maps> Reconciler<M> {
         let active = |what| match what {
             Counted::Account(id) => arrays.service(id).map(|entry| entry.active.load()),
             Counted::Backend(id) => arrays.backend(id).map(|entry| entry.active.load()),
+            Counted::Client(place) => arrays.clients.get(place as usize).map(|entry| entry.active.load()),
         };
         // Nearly all count nothing. The tables are read from end to end, as processors read fast (with 100,000 endpoints a
         // millisecond; five when each is looked up by its Service), and only what counts is looked up.
@@ -103,7 +113,13 @@ impl<M: Maps> Reconciler<M> {
             (0..).map(ServiceId).map(Counted::Account).zip(arrays.services.iter().map(|entry| &entry.active));
         let backends =
             (0..).map(BackendId).map(Counted::Backend).zip(arrays.backends.iter().map(|entry| &entry.active));
-        let active_ones = accounts.chain(backends).map(|(what, active)| (what, active.load()));
+        // Where no Service limits its clients, nothing is counted there, and the table is not looked at.
+        let limits_clients = |traffic: &TrafficRule| traffic.client_limit.is_some() || traffic.client_rate.is_some();
+        let looked_at = self.applied.accounts().any(|account| limits_clients(&account.traffic))
+            || counted.keys().any(|what| matches!(what, Counted::Client(_)));
+        let places = arrays.clients.iter().filter(|_| looked_at).map(|entry| &entry.active);
+        let clients = (0..).map(Counted::Client).zip(places);
+        let active_ones = accounts.chain(backends).chain(clients).map(|(what, active)| (what, active.load()));
         let active_ones = active_ones.filter(|(_, active)| *active != 0);
         let missed = counted.keys().filter(|what| active(**what) == Some(0)).map(|what| (*what, 0));
         let mut suspects = HashMap::new();
@@ -130,6 +146,7 @@ impl<M: Maps> Reconciler<M> {
                 let tag = self.maps.arrays().backend(id).map_or(0, |entry| entry.tag.load());
                 BackendTag::unpack(tag).is_some()
             }
+            Counted::Client(_) => true,
         }
     }
 }

@@ -5,9 +5,9 @@ use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
     Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, Healthz, MapUsage, ObjectName, Outcome, Policy, PolicyDetail, PortPolicy, PortTable,
-    Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source,
-    Status, Synchronisation, Waiting, WaitingState,
+    Explanation, Finding, Health, Healthz, Load, MapUsage, ObjectName, Outcome, Policy, PolicyDetail, PortPolicy,
+    PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState,
+    ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting, WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -114,6 +114,7 @@ pub fn policies() -> Vec<PolicyDetail> {
         in_force: vec![cart()],
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
+        traffic: TrafficLimits { max_connections_per_client: Some(5), ..TrafficLimits::default() },
         algorithm: None,
         findings: 0,
     };
@@ -125,6 +126,7 @@ pub fn policies() -> Vec<PolicyDetail> {
         in_force: vec![],
         max_connections: None,
         max_connections_per_backend: None,
+        traffic: TrafficLimits::default(),
         algorithm: Some("RoundRobin".into()),
         findings: 1,
         ..limits.clone()
@@ -160,6 +162,7 @@ pub fn services() -> Vec<Service> {
         refused: 40,
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
+        traffic: TrafficLimits::default(),
         algorithm: "Random".into(),
         hash: None,
         affinity_timeout_seconds: Some(10_800),
@@ -180,6 +183,7 @@ pub fn services() -> Vec<Service> {
         refused: 0,
         max_connections: None,
         max_connections_per_backend: None,
+        traffic: TrafficLimits::default(),
         algorithm: "Random".into(),
         hash: None,
         affinity_timeout_seconds: None,
@@ -321,6 +325,7 @@ pub fn explanation() -> Explanation {
             active: 4,
             max_connections: Some(10),
             max_connections_per_backend: Some(6),
+            traffic: TrafficLimits::default(),
         }),
         backends: vec![
             candidate("10.244.1.5", true, "ready", 1.0 / 3.0),
@@ -374,6 +379,8 @@ pub fn tables() -> Vec<ServiceTable> {
         kept: vec![],
         max_connections: Some(10),
         max_connections_per_backend: None,
+        traffic: TrafficLimits::default(),
+        load: Some(Load { clients: vec![4] }),
     }]
 }
 
@@ -393,6 +400,7 @@ pub fn figures(status: &Status) -> Figures {
     reasons[Reason::Spilled as usize] = 2;
     reasons[Reason::FlowKept as usize] = 7;
     reasons[Reason::ServiceLimit as usize] = 40;
+    reasons[Reason::ObservedClientRate as usize] = 3;
     let [changes, syncs] = [(); 2].map(|()| Histogram::new([0.001, 0.01]));
     changes.observe(0.002);
     syncs.observe(0.000_5);
@@ -404,6 +412,12 @@ pub fn figures(status: &Status) -> Figures {
             reasons,
             max_connections: Some(100),
             max_connections_per_backend: None,
+            traffic: TrafficLimits {
+                max_connections_per_client: Some(5),
+                connections_per_second: Some(50),
+                connections_per_second_per_client: Some(7),
+                ..TrafficLimits::default()
+            },
         }],
         left_out: 0,
         changes,

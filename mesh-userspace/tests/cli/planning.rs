@@ -73,6 +73,7 @@ fn a_plan_says_what_is_added_changed_and_removed() {
         ~ 10.96.0.10:80/TCP
             - backend 10.244.1.5:8080
             + backend 10.244.1.6:8080
+        with the present load, would refuse none of 4 connections
 
     + Service shop/web will be added
         + address 10.96.0.11

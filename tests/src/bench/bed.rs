@@ -6,6 +6,7 @@ use crate::services;
 use anyhow::{Context, Result};
 use mesh_common::address::Protocol;
 use mesh_tests::world::{Pod, World};
+use mesh_userspace::plan::DesiredService;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -38,6 +39,14 @@ impl Bed {
         let services = (self.filled..count).map(|n| services::desired(n, protocol, addresses.iter().copied()));
         self.mesh.fill(services.collect())?;
         self.filled = count;
+        Ok(())
+    }
+
+    /// Makes the Service of this number over all backends, changed as is said.
+    pub fn fill_with(&mut self, number: u32, protocol: Protocol, change: fn(&mut DesiredService)) -> Result<()> {
+        let (key, mut desired) = services::desired(number, protocol, self.addresses()?);
+        change(&mut desired);
+        self.mesh.fill(vec![(key, desired)])?;
         Ok(())
     }
 

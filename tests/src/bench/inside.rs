@@ -1,6 +1,6 @@
 //! A process in the client's pod: started with a job as JSON, it answers with what it measured.
 
-use crate::{change, connect, established, interrupt, kubernetes, programs};
+use crate::{change, connect, crowd, established, interrupt, kubernetes, programs, traffic};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::world::Pod;
 use nix::sys::prctl;
@@ -17,6 +17,10 @@ pub enum Job {
     Connect(connect::Job),
     /// See [`programs`].
     Programs(programs::Job),
+    /// See [`traffic`].
+    Traffic(traffic::Job),
+    /// See [`crowd`].
+    Crowd(crowd::Job),
     /// See [`established`].
     Established(established::Job),
     /// See [`change`].
@@ -81,6 +85,8 @@ pub fn obey(job: &str) -> Result<()> {
     match serde_json::from_str(job).context("read the job")? {
         Job::Connect(job) => answer(&job.run()?),
         Job::Programs(job) => answer(&job.run()?),
+        Job::Traffic(job) => answer(&job.run()?),
+        Job::Crowd(job) => answer(&job.run()?),
         Job::Established(job) => answer(&job.run()?),
         Job::Change(job) => answer(&job.run()?),
         Job::ApiChange(job) => answer(&job.run()?),

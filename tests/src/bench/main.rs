@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`connect`] | connect() to a Service against connect() to the pod |
 //! | [`programs`] | what each program takes, by the kernel's own statistics |
+//! | [`traffic`] | what limits and algorithms add to the connect program |
+//! | [`crowd`] | many threads on one hot Service |
 //! | [`established`] | round trips and throughput of connections that are open |
 //! | [`fill`] | from desired Services in memory to filled maps |
 //! | [`memory`] | the agent's start and its memory |
@@ -16,6 +18,7 @@
 mod bed;
 mod change;
 mod connect;
+mod crowd;
 mod ears;
 mod empty;
 mod established;
@@ -33,6 +36,7 @@ mod report;
 mod services;
 mod spread;
 mod statistics;
+mod traffic;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -72,6 +76,10 @@ enum Measurement {
     Connect,
     /// Mean ns of each program from the kernel's statistics.
     Programs,
+    /// What limits and algorithms add to the connect program.
+    Traffic,
+    /// Many threads on one hot Service.
+    Crowd,
     /// Round trips and throughput of established connections.
     Established,
     /// From desired Services in memory to filled maps.
@@ -87,6 +95,8 @@ impl Measurement {
         match self {
             Self::Connect => connect::measure(effort),
             Self::Programs => programs::measure(effort),
+            Self::Traffic => traffic::measure(effort),
+            Self::Crowd => crowd::measure(effort),
             Self::Established => established::measure(effort),
             Self::Fill => fill::measure(effort),
             Self::Memory => memory::measure(effort),

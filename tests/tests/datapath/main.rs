@@ -3,6 +3,8 @@
 mod algorithms;
 mod clients;
 mod limits;
+mod picks;
+mod rates;
 mod script;
 mod shown;
 mod slots;

@@ -195,6 +195,7 @@ impl<M: Maps> Facts<'_, M> {
         let counts = self.reconciler.service_counts(&detail.service.key);
         let policy = detail.policy.map(|policy| policy.policy);
         let algorithm = policy.and_then(|policy| policy.algorithm_of(listed.port)).unwrap_or_default();
+        let limits = policy.map(|policy| policy.limits).unwrap_or_default();
         let rule = Rule {
             algorithm: algorithm.name().to_owned(),
             hash: hash(policy),
@@ -207,6 +208,7 @@ impl<M: Maps> Facts<'_, M> {
             active: counts.as_ref().map_or(0, |counts| counts.active),
             max_connections: counts.as_ref().and_then(|counts| limit(counts.max_connections)),
             max_connections_per_backend: counts.as_ref().and_then(|counts| limit(counts.max_connections_per_backend)),
+            traffic: (&limits).into(),
         };
         let wanted = port(view.port);
         let backends: Vec<_> = self
@@ -216,7 +218,8 @@ impl<M: Maps> Facts<'_, M> {
                 b.v6 == v6 && (b.internal, b.fenced) == (view.internal, view.fenced) && b.port.as_ref() == Some(&wanted)
             })
             .collect();
-        let full = rule.max_connections.is_some_and(|most| rule.active >= most);
+        // A limit that only observes refuses nobody.
+        let full = !rule.traffic.observe && rule.max_connections.is_some_and(|most| rule.active >= most);
         let shares = if full { HashMap::new() } else { self.shares(counts.as_ref(), &frontend) };
         explanation.backends = backends.iter().map(|backend| candidate(backend, &shares)).collect();
         if algorithm == Algorithm::Maglev {
@@ -224,6 +227,7 @@ impl<M: Maps> Facts<'_, M> {
             explanation.notes.push(note.to_owned());
         }
         self.note_slow_start(detail, &backends, explanation);
+        self.note_limits(counts.as_ref(), &rule, explanation);
 
         let client = explanation.client.as_ref().and_then(|client| client.address);
         if view.fenced {
@@ -232,6 +236,8 @@ impl<M: Maps> Facts<'_, M> {
         }
         let eligible = backends.iter().filter(|backend| backend.state == BackendState::Eligible).count();
         let with_room = explanation.backends.iter().filter(|candidate| candidate.is_in).count();
+        // Where all are full and that is only observed, any of them takes it.
+        let with_room = if rule.traffic.observe && with_room == 0 { eligible } else { with_room };
         if let Some(client) = client.filter(|client| view.fenced && !detail.service.is_in_range(*client)) {
             let summary = format!("{client} is in none of loadBalancerSourceRanges of Service {}", detail.service.key);
             refuse(explanation, Reason::SourceRange, &summary);
@@ -265,6 +271,34 @@ impl<M: Maps> Facts<'_, M> {
             }
         }
         explanation.rule = Some(rule);
+    }
+
+    /// Says what else may refuse the connection: limits that depend on the client and on the moment.
+    fn note_limits(&self, counts: Option<&ServiceCounts>, rule: &Rule, explanation: &mut Explanation) {
+        let notes = &mut explanation.notes;
+        if rule.traffic.observe {
+            notes.push("mode Observe: limits count what they would refuse, and refuse nothing".to_owned());
+        }
+        if let Some(most) = rule.traffic.max_connections_per_client {
+            notes.push(format!("a client that has {most} connections open is refused (maxConnectionsPerClient)"));
+        }
+        if let Some(rate) = rule.traffic.connections_per_second_per_client {
+            notes.push(format!("of one client {rate} new connections a second (connectionsPerSecondPerClient)"));
+        }
+        let Some(rate) = rule.traffic.connections_per_second else { return };
+        let entry = counts.and_then(|counts| self.reconciler.maps().arrays().traffic(counts.account));
+        let now = monotonic();
+        let wait = entry.map_or(0, |entry| {
+            let (cost, burst) = (entry.rate_cost.load(), entry.rate_burst.load());
+            (entry.spent_until.load().clamp(now, now + burst) + cost).saturating_sub(now + burst)
+        });
+        notes.push(match wait {
+            0 => format!("{rate} new connections a second (connectionsPerSecond); the next is within it"),
+            wait => format!(
+                "{rate} new connections a second (connectionsPerSecond) are spent: the next is due in {} ms",
+                wait.div_ceil(1_000_000)
+            ),
+        });
     }
 
     /// Says which backends are new and take less than their share.

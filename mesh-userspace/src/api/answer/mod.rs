@@ -10,15 +10,16 @@ mod services;
 mod status;
 
 use super::Query;
-use super::types::{Finding, ServiceName, ServiceTable};
+use super::types::{Finding, Load, ServiceName, ServiceTable};
 use crate::agent::engine::Engine;
-use crate::maps::{KernelMaps, Maps};
+use crate::maps::{KernelMaps, MapError, Maps};
 use crate::metrics::{self, Figures};
 use crate::model::ServiceKey;
 use crate::plan::Subject;
 use crate::reconcile::{Pending, Reconciler};
 use crate::state::ClusterState;
-use mesh_common::tables::UNLIMITED;
+use mesh_common::tables::{ServiceId, UNLIMITED};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// Answers one question. The asker may be gone: a failed send is not an error.
@@ -42,7 +43,10 @@ pub fn answer(engine: &Engine, query: Query) {
         Query::Explain(question, reply) => drop(reply.send(facts.explain(&question))),
         Query::Findings(reply) => drop(reply.send(facts.findings())),
         Query::Events(reply) => drop(reply.send(engine.feed())),
-        Query::Tables(reply) => drop(reply.send(facts.tables())),
+        Query::Tables(reply) => match facts.tables() {
+            Ok(tables) => drop(reply.send(tables)),
+            Err(error) => tracing::error!(%error, "the connections could not be counted"),
+        },
     }
 }
 
@@ -75,13 +79,23 @@ impl<'a, M: Maps> Facts<'a, M> {
     }
 
     /// What the maps hold of each Service that has a name.
-    fn tables(&self) -> Vec<ServiceTable> {
+    fn tables(&self) -> Result<Vec<ServiceTable>, MapError> {
+        let mut loads: HashMap<ServiceId, HashMap<u64, u64>> = HashMap::new();
+        for (_, connection) in self.reconciler.maps().connections()? {
+            *loads.entry(connection.account).or_default().entry(connection.netns).or_default() += 1;
+        }
+        let load = |account| {
+            let mut clients: Vec<u64> = loads.get(&account).into_iter().flat_map(HashMap::values).copied().collect();
+            clients.sort_unstable_by_key(|open| Reverse(*open));
+            Load { clients }
+        };
         let accounts = self.reconciler.applied().accounts().filter(|account| !account.is_empty() && !account.nodes);
-        let named =
-            accounts.filter_map(|account| Some(ServiceTable::applied(name(account.service.as_ref()?), account)));
+        let named = accounts.filter_map(|account| {
+            Some(ServiceTable::applied(name(account.service.as_ref()?), account, load(account.id)))
+        });
         let mut tables: Vec<_> = named.collect();
         tables.sort_by(|a, b| a.service.cmp(&b.service));
-        tables
+        Ok(tables)
     }
 }
 

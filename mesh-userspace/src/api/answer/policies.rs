@@ -60,6 +60,7 @@ impl<M: Maps> Facts<'_, M> {
             in_force: in_force.map(name).collect(),
             max_connections: policy.and_then(|policy| policy.limits.max_connections),
             max_connections_per_backend: policy.and_then(|policy| policy.limits.max_connections_per_backend),
+            traffic: policy.map(|policy| (&policy.limits).into()).unwrap_or_default(),
             algorithm: policy.and_then(|policy| algorithm(policy.algorithm)),
             findings,
         };

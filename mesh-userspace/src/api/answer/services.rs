@@ -80,6 +80,7 @@ impl<M: Maps> Facts<'_, M> {
             max_connections_per_backend: counts
                 .as_ref()
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
+            traffic: (&limits).into(),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
             hash: hash(policy),
             affinity_timeout_seconds: affinity_seconds(service),

@@ -1,6 +1,6 @@
 //! What becomes of a connection that is not yet made.
 
-use super::{ServiceName, ServicePort};
+use super::{ServiceName, ServicePort, TrafficLimits};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -103,6 +103,9 @@ pub struct Rule {
     pub max_connections: Option<u64>,
     /// Most connections at once to each backend; absent for no limit.
     pub max_connections_per_backend: Option<u64>,
+    /// Limits by client and by rate.
+    #[serde(flatten)]
+    pub traffic: TrafficLimits,
 }
 
 /// An endpoint of the port that is dialled.

@@ -9,6 +9,7 @@ mod explanation;
 mod finding;
 mod health_check;
 mod healthz;
+mod limits;
 mod policy;
 mod service;
 mod status;
@@ -21,13 +22,14 @@ pub use explanation::{Candidate, Client, Explanation, Outcome, Rule};
 pub use finding::{Finding, ObjectName};
 pub use health_check::HealthCheck;
 pub use healthz::Healthz;
+pub use limits::TrafficLimits;
 pub use policy::{Policy, PolicyDetail, PortPolicy};
 pub use service::{BackendCounts, Service, ServiceDetail, ServiceName, ServicePort, ServiceState};
 pub use status::{
     Audit, Connections, EventCounts, Health, MapUsage, Program, ServiceCounts, Source, Status, Synchronisation,
     Waiting, WaitingState,
 };
-pub use table::{PortTable, ServiceTable};
+pub use table::{Load, PortTable, ServiceTable};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! A policy, and where it is in force.
 
-use super::{Finding, ServiceName};
+use super::{Finding, ServiceName, TrafficLimits};
 use serde::{Deserialize, Serialize};
 
 /// One element of `GET /v1/policies`.
@@ -25,6 +25,9 @@ pub struct Policy {
     pub max_connections: Option<u64>,
     /// Most connections at once to each backend from this node; absent for no limit.
     pub max_connections_per_backend: Option<u64>,
+    /// Limits by client and by rate.
+    #[serde(flatten)]
+    pub traffic: TrafficLimits,
     /// The load-balancing algorithm; absent when it does not say.
     pub algorithm: Option<String>,
     /// How many findings there are about it.

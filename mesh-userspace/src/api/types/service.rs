@@ -1,6 +1,6 @@
 //! A Service as the agent serves it.
 
-use super::{Backend, Finding};
+use super::{Backend, Finding, TrafficLimits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -54,6 +54,9 @@ pub struct Service {
     pub max_connections: Option<u64>,
     /// Most connections at once to each backend from this node; absent for no limit.
     pub max_connections_per_backend: Option<u64>,
+    /// Limits by client and by rate.
+    #[serde(flatten)]
+    pub traffic: TrafficLimits,
     /// The load-balancing algorithm.
     pub algorithm: String,
     /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.

@@ -1,11 +1,11 @@
 //! What the maps hold of a Service, without ids: what `mesh plan` compares.
 
-use super::ServiceName;
+use super::{ServiceName, TrafficLimits};
 use crate::plan::applied::Account;
 use crate::plan::{BackendKey, DesiredService};
 use mesh_common::address::{Address, Port};
 use mesh_common::select::Algorithm;
-use mesh_common::tables::{FrontendKey, UNLIMITED};
+use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +26,19 @@ pub struct ServiceTable {
     pub max_connections: Option<u64>,
     /// Most connections at once to each backend; absent for no limit.
     pub max_connections_per_backend: Option<u64>,
+    /// Limits by client and by rate.
+    #[serde(flatten)]
+    pub traffic: TrafficLimits,
+    /// What is open now; absent for what is not in the maps.
+    pub load: Option<Load>,
+}
+
+/// Connections of one Service that are open now.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// How many each client has, the most first. A client is a network namespace.
+    pub clients: Vec<u64>,
 }
 
 /// One port of one family.
@@ -55,11 +68,11 @@ impl ServiceTable {
             .map(|port| (&port.frontends, port.algorithm, port.affinity_timeout, port.slots.clone()));
         let kept = desired.ports.iter().flat_map(|port| port.kept.iter().copied()).collect();
         let limits = [desired.max_connections, desired.max_connections_per_backend];
-        Self::new(service, &desired.addresses, ports, kept, limits)
+        Self::new(service, &desired.addresses, ports, kept, (limits, &desired.traffic))
     }
 
-    /// What the maps hold of a Service.
-    pub fn applied(service: ServiceName, account: &Account) -> Self {
+    /// What the maps hold of a Service, and what is open to it.
+    pub fn applied(service: ServiceName, account: &Account, load: Load) -> Self {
         let keys: HashMap<_, _> = account.backends.iter().map(|(key, backend)| (backend.id, *key)).collect();
         let ports = account.ports.iter().map(|port| {
             let slots = port.slots.iter().filter_map(|id| keys.get(id).copied()).collect();
@@ -67,7 +80,7 @@ impl ServiceTable {
         });
         let kept = account.backends.keys().copied().collect();
         let limits = [account.max_connections, account.max_connections_per_backend];
-        Self::new(service, &account.addresses, ports, kept, limits)
+        Self { load: Some(load), ..Self::new(service, &account.addresses, ports, kept, (limits, &account.traffic)) }
     }
 
     fn new<'a>(
@@ -75,7 +88,7 @@ impl ServiceTable {
         addresses: &[Address],
         ports: impl Iterator<Item = (&'a Vec<FrontendKey>, Algorithm, u64, Vec<BackendKey>)>,
         mut kept: BTreeSet<BackendKey>,
-        limits: [u64; 2],
+        (limits, traffic): ([u64; 2], &TrafficRule),
     ) -> Self {
         let mut ports: Vec<PortTable> = ports
             .map(|(frontends, algorithm, affinity_timeout, slots)| {
@@ -101,6 +114,8 @@ impl ServiceTable {
             kept: sorted(kept.iter().map(|key| socket(key.address, key.port))),
             max_connections,
             max_connections_per_backend,
+            traffic: traffic.into(),
+            load: None,
         }
     }
 }

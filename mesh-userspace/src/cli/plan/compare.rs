@@ -1,5 +1,6 @@
 //! Two states of the maps, Service by Service: what is added, changed and removed.
 
+use super::estimate::{Estimate, estimate};
 use crate::api::types::{PortTable, ServiceName, ServiceTable};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,9 @@ pub struct ServiceChange {
     pub action: Action,
     /// Each thing that differs.
     pub differences: Vec<Difference>,
+    /// What changed limits would have done to the connections that are open now; absent where limits stay, or there are
+    /// none.
+    pub estimate: Option<Estimate>,
 }
 
 /// One thing that differs.
@@ -38,7 +42,8 @@ pub struct Difference {
     /// The frontend that it belongs to; absent for what is the whole Service's.
     pub frontend: Option<String>,
     /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`,
-    /// `maxConnections`, `maxConnectionsPerBackend`.
+    /// `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`, `connectionsPerSecond`, `connectionBurst`,
+    /// `connectionsPerSecondPerClient`, `connectionBurstPerClient`, `mode`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
     pub before: Option<String>,
@@ -75,7 +80,8 @@ pub fn compare(before: &[ServiceTable], after: &[ServiceTable]) -> Vec<ServiceCh
                 _ if differences.is_empty() => return None,
                 _ => Action::Change,
             };
-            Some(ServiceChange { service: name.clone(), action, differences })
+            let estimate = before.get(name).zip(after.get(name)).and_then(|(before, after)| estimate(before, after));
+            Some(ServiceChange { service: name.clone(), action, differences, estimate })
         })
         .collect()
 }
@@ -118,9 +124,16 @@ fn differences(before: Option<&ServiceTable>, after: Option<&ServiceTable>) -> V
     for (field, pick) in [
         ("maxConnections", (|table| table.max_connections) as fn(&ServiceTable) -> Option<u64>),
         ("maxConnectionsPerBackend", |table| table.max_connections_per_backend),
+        ("maxConnectionsPerClient", |table| table.traffic.max_connections_per_client),
+        ("connectionsPerSecond", |table| table.traffic.connections_per_second),
+        ("connectionBurst", |table| table.traffic.connection_burst),
+        ("connectionsPerSecondPerClient", |table| table.traffic.connections_per_second_per_client),
+        ("connectionBurstPerClient", |table| table.traffic.connection_burst_per_client),
     ] {
         values(None, field, limit(before, pick), limit(after, pick), &mut found);
     }
+    let mode = |table: Option<&ServiceTable>| table.filter(|table| table.traffic.observe).map(|_| "Observe".to_owned());
+    values(None, "mode", mode(before), mode(after), &mut found);
     let ports = |table: Option<&ServiceTable>| -> BTreeMap<String, PortTable> {
         table.iter().flat_map(|table| &table.ports).map(|port| (name(port), port.clone())).collect()
     };
@@ -186,6 +199,7 @@ fn values(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::TrafficLimits;
     use proptest::prelude::*;
 
     fn table(name: u8, backends: BTreeSet<u8>, limit: Option<u64>) -> ServiceTable {
@@ -203,6 +217,8 @@ mod tests {
             kept: vec![],
             max_connections: limit,
             max_connections_per_backend: None,
+            traffic: TrafficLimits::default(),
+            load: None,
         }
     }
 

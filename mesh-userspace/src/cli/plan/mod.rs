@@ -1,6 +1,7 @@
 //! `mesh plan`: what manifests would change in the maps, without touching them.
 
 mod compare;
+mod estimate;
 mod render;
 
 use super::arguments::SocketArguments;

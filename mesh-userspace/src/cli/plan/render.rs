@@ -2,8 +2,10 @@
 
 use super::Plan;
 use super::compare::{Action, Difference, ServiceChange};
+use super::estimate::Estimate;
 use crate::cli::status::sentence;
 use crate::cli::table::Tone;
+use crate::cli::words::count;
 use std::fmt::Write as _;
 
 /// The plan as text.
@@ -23,13 +25,13 @@ pub fn render(plan: &Plan) -> String {
         text.push_str("No changes: the maps are as the manifests say.\n");
         return text;
     }
-    let count = |action| plan.changes.iter().filter(|change| change.action == action).count();
+    let number = |action| plan.changes.iter().filter(|change| change.action == action).count();
     let _ = writeln!(
         text,
         "Plan: {} to add, {} to change, {} to remove.",
-        count(Action::Add),
-        count(Action::Change),
-        count(Action::Remove)
+        number(Action::Add),
+        number(Action::Change),
+        number(Action::Remove)
     );
     let maps = plan.maps.iter().map(|map| format!("{} {} -> {}", map.name, map.before, map.after));
     let _ = writeln!(text, "Entries: {}.", maps.collect::<Vec<_>>().join(", "));
@@ -54,6 +56,20 @@ fn service(change: &ServiceChange, text: &mut String) {
             }
         }
         line(difference, text);
+    }
+    if let Some(estimate) = &change.estimate {
+        let Estimate { refused, of, observed } = *estimate;
+        let _ = match (refused, observed) {
+            (0, _) => writeln!(text, "    with the present load, would refuse none of {}", count(of, "connection")),
+            (_, true) => writeln!(
+                text,
+                "    with the present load, would observe about {refused} of {} that it would refuse",
+                count(of, "connection")
+            ),
+            (_, false) => {
+                writeln!(text, "    with the present load, would refuse about {refused} of {}", count(of, "connection"))
+            }
+        };
     }
     text.push('\n');
 }

@@ -11,6 +11,7 @@ mod address;
 pub mod destination_rule;
 mod endpoint_slice;
 mod external;
+mod limits;
 mod load_balancer;
 mod metadata;
 mod names;

@@ -3,12 +3,13 @@
 //! The types are the schema, too: [`crate::crd`] makes the `CustomResourceDefinition` of them. A doc comment is what
 //! `kubectl explain` says.
 
+use super::limits::{self, LimitsSpec};
 use super::load_balancer::{self, LoadBalancer};
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, metadata};
 use crate::crd::Status;
-use crate::model::{Finding, Kind, Limits, Policy, ServiceKey};
+use crate::model::{Finding, Kind, Policy, ServiceKey};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -91,18 +92,6 @@ pub struct TargetRef {
     pub name: String,
 }
 
-/// Limits on connections. Each holds on each node by itself.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LimitsSpec {
-    /// Most connections at once to the Service, 0 or more. More are refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_connections: Option<u64>,
-    /// Most connections at once to each backend, 0 or more. At this many, the choice moves to another backend.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_connections_per_backend: Option<u64>,
-}
-
 impl From<TrafficPolicyManifest> for TrafficPolicy {
     fn from(manifest: TrafficPolicyManifest) -> Self {
         Self { metadata: manifest.metadata, spec: manifest.spec, status: None }
@@ -150,11 +139,7 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
     }
     let load_balancer = spec.load_balancer.clone().unwrap_or_default();
     let (algorithm, balance) = load_balancer::parse(names, &mut report, &load_balancer);
-    let limits = spec.limits.clone().unwrap_or_default();
-    let limits = Limits {
-        max_connections: limits.max_connections,
-        max_connections_per_backend: limits.max_connections_per_backend,
-    };
+    let limits = limits::parse(&mut report, &spec.limits.clone().unwrap_or_default());
     let created = metadata::created(&object.metadata);
     report.finish(Policy {
         kind: Kind::TrafficPolicy,

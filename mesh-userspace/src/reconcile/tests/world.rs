@@ -6,7 +6,7 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
-    BackendState, BackendTag, FilterBit, FrontendKey, Rule, SlotRange, SlowStart, TrafficRule, UNLIMITED,
+    BackendState, BackendTag, FilterBit, FrontendKey, Rate, Rule, SlotRange, SlowStart, TrafficRule, UNLIMITED,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -111,7 +111,14 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
     let weights = backends.into_iter().map(|key| (key, 1 + numbers.below(2) as u32)).filter(|(_, weight)| *weight != 1);
     let weights = weights.collect();
     let slow_start = SlowStart { window: 1 + numbers.below(3), from: numbers.below(3) as u16, ramp: [7; 8] };
-    let traffic = TrafficRule { slow_start: numbers.one_in(2).then_some(slow_start) };
+    let rate = numbers.one_in(3).then(|| Rate::per_second(1 + numbers.below(9) as u32, 1 + numbers.below(9) as u32));
+    let traffic = TrafficRule {
+        slow_start: numbers.one_in(2).then_some(slow_start),
+        observe: numbers.one_in(3),
+        client_limit: numbers.one_in(3).then(|| numbers.below(4)),
+        rate,
+        client_rate: rate.filter(|_| numbers.one_in(2)),
+    };
     let (max_connections, max_connections_per_backend) = (limit(numbers), limit(numbers));
     DesiredService { addresses, nodes: false, ports, max_connections, max_connections_per_backend, traffic, weights }
 }
