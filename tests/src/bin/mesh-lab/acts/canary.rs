@@ -1,4 +1,4 @@
-//! Act four: a canary's share is moved while traffic runs.
+//! The evening's first act: a canary's share is moved while traffic runs.
 
 use super::change::{choose, pods};
 use crate::lab::Lab;
@@ -15,7 +15,7 @@ const SHARES: [u32; 4] = [10, 50, 100, 0];
 const COUNTED: u32 = 100;
 
 pub fn play(lab: &mut Lab) -> Result<()> {
-    let Some((frontend, workload)) = choose(lab).filter(|(frontend, _)| !is_governed(lab, frontend)) else {
+    let Some((frontend, workload)) = ungoverned(lab) else {
         lab.screen.act("A canary's share is moved");
         lab.screen.say("  not shown: no Service without a policy has pods to choose from");
         return Ok(());
@@ -54,6 +54,11 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     lab.note("without the policy every pod takes its share again", back);
     lab.traffic.visit(lab.visited());
     Ok(())
+}
+
+/// The frontend that [`choose`] names, if no policy is in force for it.
+pub fn ungoverned(lab: &Lab) -> Option<(Frontend, ObjectName)> {
+    choose(lab).filter(|(frontend, _)| !is_governed(lab, frontend))
 }
 
 /// Whether a policy is in force for it: two would be in conflict.

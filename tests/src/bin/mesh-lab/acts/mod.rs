@@ -5,6 +5,7 @@ mod change;
 mod limit;
 mod orphan;
 mod spread;
+mod surge;
 
 use crate::lab::Lab;
 use anyhow::Result;
@@ -15,5 +16,6 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     change::play(lab)?;
     limit::play(lab)?;
     canary::play(lab)?;
+    surge::play(lab)?;
     orphan::play(lab)
 }
