@@ -9,6 +9,7 @@
 //! | [`select`] | the load-balancing algorithms, one file each |
 //! | [`rate`] | a budget of events over time |
 //! | [`admission`] | taking and giving back slots under a limit |
+//! | [`outlier`] | ejecting backends that fail, and taking them back |
 //!
 //! Nothing here needs a kernel, so that every decision is tested on the host.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
@@ -21,6 +22,7 @@
 pub mod address;
 pub mod admission;
 pub mod atomic;
+pub mod outlier;
 pub mod rate;
 pub mod reason;
 pub mod select;

@@ -9,7 +9,7 @@
 pub enum Reason {
     /// Chosen by the Service's algorithm. Counted in [`crate::tables::Service::opened`], which the hot path touches anyway.
     Selected = 0,
-    /// The first pick was at its limit, so another backend was chosen.
+    /// The first pick was at its limit or ejected, so another backend was chosen.
     Spilled = 1,
     /// A UDP socket that is not connected went on with the backend of its flow.
     FlowKept = 2,
@@ -29,6 +29,9 @@ pub enum Reason {
     Contended = 9,
     /// Refused: the tables contradict each other (an index out of range).
     Inconsistent = 10,
+    /// No connection's fate: a backend was ejected after failures in a row. Counted in
+    /// [`crate::tables::Outlier::ejections`].
+    Ejected = 11,
 }
 
 impl Reason {
@@ -39,7 +42,7 @@ impl Reason {
     pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
 
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Selected,
         Self::Spilled,
         Self::FlowKept,
@@ -51,6 +54,7 @@ impl Reason {
         Self::TableFull,
         Self::Contended,
         Self::Inconsistent,
+        Self::Ejected,
     ];
 
     /// From the number in an event or a counter's column.
@@ -61,7 +65,7 @@ impl Reason {
     /// Whether the client was refused.
     #[inline(always)]
     pub const fn is_refusal(self) -> bool {
-        self as u8 >= Self::NoBackend as u8
+        self as u8 >= Self::NoBackend as u8 && self as u8 != Self::Ejected as u8
     }
 
     /// The stable name, as in JSON keys and metric labels.
@@ -78,6 +82,7 @@ impl Reason {
             Self::TableFull => "table-full",
             Self::Contended => "contended",
             Self::Inconsistent => "inconsistent",
+            Self::Ejected => "ejected",
         }
     }
 
@@ -85,7 +90,7 @@ impl Reason {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Selected => "chosen by the Service's algorithm",
-            Self::Spilled => "the first pick was at its limit; another backend was chosen",
+            Self::Spilled => "the first pick was at its limit or ejected; another backend was chosen",
             Self::FlowKept => "the socket's UDP flow went on with its backend",
             Self::Affinity => "the client kept its backend (sessionAffinity: ClientIP)",
             Self::NoBackend => "refused: the Service has no eligible endpoint",
@@ -95,6 +100,7 @@ impl Reason {
             Self::TableFull => "refused: the table of connections is full",
             Self::Contended => "refused: other processors won every race for the last slots",
             Self::Inconsistent => "refused: the tables contradict each other",
+            Self::Ejected => "the backend was ejected after failures in a row",
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `frontend` | what a destination address is |
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
+//! | `health` | ejecting backends that fail, by what becomes of connections |
 //! | `affinity` | the backend that a client keeps to |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
@@ -25,6 +26,7 @@ mod datagram;
 mod event;
 mod flow;
 mod frontend;
+mod health;
 mod maps;
 mod pick;
 mod programs;

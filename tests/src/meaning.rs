@@ -153,6 +153,9 @@ impl Reader<'_> {
                 if let Some(traffic) = self.arrays.traffic(id).filter(|_| rule.traffic) {
                     self.say(format!("{owner} asks for {:?}", traffic.load()));
                 }
+                if let Some(outlier) = self.arrays.outlier(id).filter(|_| rule.outlier) {
+                    self.say(format!("{owner} ejects by {:?}", outlier.load()));
+                }
             }
             let range = SlotRange::unpack(entry.slots.load());
             let named = self.names.contains_key(&id);
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
     use mesh_common::address::{Address, Port, Protocol};
     use mesh_common::select::HashBy;
-    use mesh_common::tables::TrafficRule;
+    use mesh_common::tables::{OutlierRule, TrafficRule};
     use mesh_userspace::maps::MemoryMaps;
     use mesh_userspace::model::ServiceKey;
     use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, MapOp, Sizes};
@@ -240,6 +243,7 @@ mod tests {
             frontends: vec![FrontendKey::new(address, Port::from_host(80), Protocol::Tcp)],
             algorithm: Algorithm::Random,
             hash: HashBy::default(),
+            outlier: false,
             affinity_timeout: 0,
             slots: backends.iter().map(key).collect(),
             kept: Vec::new(),
@@ -251,6 +255,7 @@ mod tests {
             max_connections: 7,
             max_connections_per_backend: UNLIMITED,
             traffic: TrafficRule::default(),
+            outlier: OutlierRule::default(),
             weights: BTreeMap::new(),
         };
         (ServiceKey::new("test", format!("web-{number}")), desired)
@@ -319,7 +324,13 @@ mod tests {
             services[2].slots.store(services[first.0 as usize].slots.load());
         });
         shows("a port without a frontend", &|maps| {
-            let rule = Rule { account: first, algorithm: Algorithm::Random, hash: HashBy::default(), traffic: false };
+            let rule = Rule {
+                account: first,
+                algorithm: Algorithm::Random,
+                hash: HashBy::default(),
+                traffic: false,
+                outlier: false,
+            };
             maps.arrays().services[9].rule.store(rule.pack());
         });
     }

@@ -7,8 +7,9 @@
 //! | `FILTER` | array | word index -> bits | agent | cannot be |
 //! | `SERVICES` | array | [`ServiceId`] -> [`Service`] | agent (words), programs (counters) | the object is refused |
 //! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent | cannot be |
+//! | `OUTLIERS` | array | account's [`ServiceId`] -> [`Outlier`] | agent (words), programs (counters) | cannot be |
 //! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
-//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter) | the object is refused |
+//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing) | the object is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
 //! | `REPLIES` | LRU hash | [`ReplyKey`] -> [`FrontendKey`] | programs | oldest evicted: the next datagram writes it again |
@@ -28,23 +29,25 @@ mod event;
 mod filter;
 mod flow;
 mod frontend;
+mod outlier;
 mod service;
 mod settings;
 mod traffic;
 
 pub use affinity::{Affinity, AffinityKey, Pin};
 pub use backend::{Backend, BackendId, BackendState, BackendTag};
-pub use connection::{CONFIRMED, Connection};
+pub use connection::{CONFIRMED, Connection, ESTABLISHED, FAILED, WATCHED};
 pub use event::{COMM_LEN, Event};
 pub use filter::{FILTER_WORDS, FilterBit};
 pub use flow::{Flow, FlowKey, ReplyKey};
 pub use frontend::FrontendKey;
+pub use outlier::{Outlier, OutlierRule, Thresholds};
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
 pub use traffic::{SlowStart, Traffic, TrafficRule};
 
 /// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Default sizes, in entries. The agent may load other sizes (`--max-...`); pins of another size are refused.
 pub mod sizes {

@@ -65,7 +65,8 @@ impl SlotRange {
 
 /// By what rule a slot is picked and who counts it, packed into one word so that it changes in one store.
 ///
-/// Bits 0 to 7 are the algorithm, 8 to 15 what it hashes, 16 the flag of [`Rule::traffic`], 32 to 63 the account.
+/// Bits 0 to 7 are the algorithm, 8 to 15 what it hashes, 16 the flag of [`Rule::traffic`], 17 that of
+/// [`Rule::outlier`], 32 to 63 the account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rule {
     /// The entry that counts for the whole Service.
@@ -76,21 +77,27 @@ pub struct Rule {
     pub hash: HashBy,
     /// Whether the account's entry of `TRAFFIC` says anything: it is not touched otherwise.
     pub traffic: bool,
+    /// Whether the account's entry of `OUTLIERS` says anything: it is not touched otherwise.
+    pub outlier: bool,
 }
 
 /// The bit of [`Rule::traffic`].
 const TRAFFIC: u64 = 1 << 16;
 
+/// The bit of [`Rule::outlier`].
+const OUTLIER: u64 = 1 << 17;
+
 impl Rule {
     /// The rule of an account that asks for nothing.
     pub const fn plain(account: ServiceId, algorithm: Algorithm) -> Self {
-        Self { account, algorithm, hash: HashBy::Client, traffic: false }
+        Self { account, algorithm, hash: HashBy::Client, traffic: false, outlier: false }
     }
 
     /// The word for [`Service::rule`].
     pub const fn pack(self) -> u64 {
         let traffic = if self.traffic { TRAFFIC } else { 0 };
-        (self.account.0 as u64) << 32 | traffic | (self.hash as u64) << 8 | self.algorithm as u64
+        let outlier = if self.outlier { OUTLIER } else { 0 };
+        (self.account.0 as u64) << 32 | outlier | traffic | (self.hash as u64) << 8 | self.algorithm as u64
     }
 
     /// From the word in [`Service::rule`]; an unknown algorithm reads as random.
@@ -100,6 +107,7 @@ impl Rule {
             algorithm: Algorithm::from_number(Self::algorithm_of(word)),
             hash: HashBy::from_number((word >> 8) as u8),
             traffic: Self::has_traffic(word),
+            outlier: Self::has_outlier(word),
         }
     }
 
@@ -113,6 +121,12 @@ impl Rule {
     #[inline(always)]
     pub const fn has_traffic(word: u64) -> bool {
         word & TRAFFIC != 0
+    }
+
+    /// [`Rule::outlier`] in a packed word, alone.
+    #[inline(always)]
+    pub const fn has_outlier(word: u64) -> bool {
+        word & OUTLIER != 0
     }
 
     /// The account in a packed word, alone.
@@ -140,7 +154,7 @@ mod tests {
             prop_assert_eq!(SlotRange::unpack(range.pack()), range);
             for algorithm in Algorithm::ALL {
                 for (hash, traffic) in HashBy::ALL.into_iter().zip([true, false]) {
-                    let rule = Rule { account: ServiceId(account), algorithm, hash, traffic };
+                    let rule = Rule { account: ServiceId(account), algorithm, hash, traffic, outlier: !traffic };
                     prop_assert_eq!(Rule::unpack(rule.pack()), rule);
                     prop_assert_eq!(Rule::hashes_port(rule.pack()), hash == HashBy::ClientAndPort);
                 }

@@ -11,7 +11,7 @@ use aya_obj::generated::bpf_map_type;
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic};
+use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Outlier, Service, ServiceId, Settings, Traffic};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use std::ffi::c_void;
 use std::io;
@@ -29,6 +29,7 @@ pub struct KernelFds {
     pub filter: OwnedFd,
     pub services: OwnedFd,
     pub traffic: OwnedFd,
+    pub outliers: OwnedFd,
     pub slots: OwnedFd,
     pub backends: OwnedFd,
     pub connections: OwnedFd,
@@ -46,6 +47,7 @@ pub struct KernelMaps {
     filter: Mapped<Atomic64>,
     services: Mapped<Service>,
     traffic: Mapped<Traffic>,
+    outliers: Mapped<Outlier>,
     slots: Mapped<SlotCell>,
     backends: Mapped<BackendCell>,
     reason_counts: Mapped<Atomic64>,
@@ -60,6 +62,7 @@ impl KernelMaps {
         check_hash("CONNECTIONS", fds.connections.as_fd(), wire::COOKIE, wire::CONNECTION)?;
         let services = Mapped::<Service>::new("SERVICES", fds.services, size_of::<Service>())?;
         let traffic = Mapped::<Traffic>::new("TRAFFIC", fds.traffic, size_of::<Traffic>())?;
+        let outliers = Mapped::<Outlier>::new("OUTLIERS", fds.outliers, size_of::<Outlier>())?;
         let slots = Mapped::<SlotCell>::new("SLOTS", fds.slots, size_of::<u32>())?;
         let backends = Mapped::<BackendCell>::new("BACKENDS", fds.backends, size_of::<BackendCell>())?;
         let filter = Mapped::<Atomic64>::new("FILTER", fds.filter, size_of::<u64>())?;
@@ -68,6 +71,7 @@ impl KernelMaps {
         let size = |map, len: usize, expected| shape(map, "its size", len as u32, expected);
         size("FILTER", filter.len, FILTER_WORDS)?;
         size("TRAFFIC", traffic.len, services.len as u32)?;
+        size("OUTLIERS", outliers.len, services.len as u32)?;
         size("REASON_COUNTS", reason_counts.len, services.len as u32 * Reason::COLUMNS)?;
         size("SETTINGS", settings.len, 1)?;
         Ok(Self {
@@ -84,6 +88,7 @@ impl KernelMaps {
             filter,
             services,
             traffic,
+            outliers,
             slots,
             backends,
             reason_counts,
@@ -101,6 +106,7 @@ impl Maps for KernelMaps {
         Arrays {
             services: self.services.slice(),
             traffic: self.traffic.slice(),
+            outliers: self.outliers.slice(),
             slots: self.slots.slice(),
             backends: self.backends.slice(),
             filter: self.filter.slice(),

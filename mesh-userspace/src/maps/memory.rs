@@ -6,7 +6,9 @@ use crate::plan::{Sizes, Table};
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, UNLIMITED};
+use mesh_common::tables::{
+    Connection, FILTER_WORDS, FrontendKey, Outlier, Service, ServiceId, Settings, Traffic, UNLIMITED,
+};
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -19,6 +21,7 @@ pub struct MemoryMaps {
     connections: HashMap<u64, Connection>,
     services: Vec<Service>,
     traffic: Vec<Traffic>,
+    outliers: Vec<Outlier>,
     slots: Vec<SlotCell>,
     backends: Vec<BackendCell>,
     filter: Vec<Atomic64>,
@@ -103,6 +106,7 @@ impl MemoryMaps {
             connections: HashMap::new(),
             services: (0..sizes.services).map(service).collect(),
             traffic: (0..sizes.services).map(|_| Traffic::new()).collect(),
+            outliers: (0..sizes.services).map(|_| Outlier::new()).collect(),
             slots: (0..sizes.slots).map(|_| SlotCell::default()).collect(),
             backends: (0..sizes.backends).map(|_| BackendCell::free()).collect(),
             filter: zeroes(FILTER_WORDS),
@@ -136,6 +140,7 @@ impl Maps for MemoryMaps {
         Arrays {
             services: &self.services,
             traffic: &self.traffic,
+            outliers: &self.outliers,
             slots: &self.slots,
             backends: &self.backends,
             filter: &self.filter,

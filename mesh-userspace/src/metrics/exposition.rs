@@ -80,6 +80,9 @@ impl Figures {
         };
         page.gauge(family::LIMIT, limits(|of| of.max_connections))?;
         page.gauge(family::BACKEND_LIMIT, limits(|of| of.max_connections_per_backend))?;
+        let ejected = self.services.iter().filter_map(|of| Some((named(of), number(of.ejected?.0))));
+        page.gauge(family::EJECTED, ejected)?;
+        page.counter(family::EJECTIONS, self.services.iter().filter_map(|of| Some((named(of), of.ejected?.1))))?;
         page.gauge(family::LEFT_OUT, [([], number(self.left_out as u64))])
     }
 

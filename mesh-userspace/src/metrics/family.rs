@@ -133,6 +133,10 @@ families! {
         "Most connections at once from this node; no series where there is no limit";
     BACKEND_LIMIT = Gauge "mesh_service_backend_connections_limit" Number SERVICE,
         "Most connections at once from this node to each backend; no series where there is no limit";
+    EJECTED = Gauge "mesh_service_backends_ejected" Number SERVICE,
+        "Backends that count as ejected from this node; no series where none is ever ejected";
+    EJECTIONS = Counter "mesh_service_ejections" Number SERVICE,
+        "Backends ejected from this node for failures in a row, each time";
     LEFT_OUT = Gauge "mesh_services_left_out" Number &[],
         "Services with figures that have no series here, because too many have";
 

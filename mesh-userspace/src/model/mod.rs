@@ -15,5 +15,5 @@ pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use finding::{Finding, Severity};
 pub use node::Node;
 pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
-pub use policy::{Balance, Limits, Part, Policy, PortPolicy, SlowStart, Weight, Which, Wildcard};
+pub use policy::{Balance, Limits, OutlierDetection, Part, Policy, PortPolicy, SlowStart, Weight, Which, Wildcard};
 pub use service::{Drain, InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

@@ -2,10 +2,12 @@
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
 use super::{BackendKey, DesiredPort, DesiredService, balance};
-use crate::model::{Endpoint, EndpointSlice, InternalTrafficPolicy, Policy, Service, ServicePort, SlowStart};
-use mesh_common::address::{Address, Port};
+use crate::model::{
+    Endpoint, EndpointSlice, InternalTrafficPolicy, OutlierDetection, Policy, Service, ServicePort, SlowStart,
+};
+use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
-use mesh_common::tables::{self, FrontendKey, TrafficRule, UNLIMITED};
+use mesh_common::tables::{self, FrontendKey, OutlierRule, Thresholds, TrafficRule, UNLIMITED};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -70,9 +72,11 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
         }
         desired
     });
+    let ports: Vec<DesiredPort> = ports.collect();
     Some(DesiredService {
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
-        ports: ports.collect(),
+        outlier: view.policy.and_then(|policy| policy.outlier).map(|of| outlier(&of, &ports)).unwrap_or_default(),
+        ports,
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),
         traffic: view.policy.map(traffic).unwrap_or_default(),
@@ -88,6 +92,21 @@ fn traffic(policy: &Policy) -> TrafficRule {
         ramp: slow_start::ramp(min_percent, aggression),
     };
     TrafficRule { slow_start: policy.balance.slow_start.as_ref().map(slow_start) }
+}
+
+/// When backends are ejected. One count holds for all ports: so many may be ejected that no port loses more than its part.
+fn outlier(detection: &OutlierDetection, ports: &[DesiredPort]) -> OutlierRule {
+    let sizes = ports.iter().filter(|port| port.outlier && !port.slots.is_empty());
+    let fewest = sizes.map(|port| port.slots.iter().collect::<HashSet<_>>().len() as u64).min().unwrap_or(0);
+    let part = |percent: u32| fewest * u64::from(percent.min(100)) / 100;
+    OutlierRule {
+        thresholds: Thresholds { connects: detection.connects, resets: detection.resets },
+        base_ejection: detection.base_ejection,
+        max_ejection: detection.max_ejection,
+        interval: detection.interval,
+        allowed: part(detection.max_ejection_percent),
+        ignored_above: part(100 - detection.min_health_percent.min(100)),
+    }
 }
 
 /// Each port of each family that the Service has an address of, with its endpoints judged.
@@ -190,6 +209,8 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
         frontends: port.frontends.clone(),
         algorithm,
         hash: view.policy.map(|policy| policy.balance.hash).unwrap_or_default(),
+        outlier: port.port.protocol == Protocol::Tcp
+            && view.policy.is_some_and(|policy| policy.outlier_of(port.port.port).is_some()),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: slots(algorithm, &port.candidates),
         kept,

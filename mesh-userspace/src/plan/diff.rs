@@ -139,6 +139,7 @@ impl Draft<'_> {
                 algorithm: port.algorithm,
                 hash: port.hash,
                 traffic: desired.traffic != TrafficRule::default(),
+                outlier: port.outlier,
             };
             entries.push(self.port(rule, live, port, &ids, &mut own_entry_free));
         }
@@ -163,6 +164,9 @@ impl Draft<'_> {
         }
         if account.traffic != desired.traffic {
             self.push(MapOp::SetTraffic { account: account.id, traffic: desired.traffic });
+        }
+        if account.outlier != desired.outlier {
+            self.push(MapOp::SetOutlier { account: account.id, outlier: desired.outlier });
         }
     }
 

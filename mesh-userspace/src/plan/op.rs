@@ -7,7 +7,7 @@ use super::BackendKey;
 use crate::model::ServiceKey;
 use mesh_common::address::Address;
 use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
+use mesh_common::tables::{BackendId, FrontendKey, OutlierRule, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
 use std::fmt;
 use std::time::Duration;
 
@@ -45,6 +45,13 @@ pub enum MapOp {
         account: ServiceId,
         /// What it asks for.
         traffic: TrafficRule,
+    },
+    /// Changes when backends of a live account are ejected. Rules say whether it is looked at.
+    SetOutlier {
+        /// The account.
+        account: ServiceId,
+        /// When.
+        outlier: OutlierRule,
     },
     /// A fresh entry of `BACKENDS` becomes a backend, serving from now on, in no slot yet.
     CreateBackend {
@@ -240,7 +247,8 @@ impl fmt::Display for RuleText<'_> {
         if self.0.algorithm == Algorithm::Maglev {
             write!(f, " by {}", self.0.hash.name())?;
         }
-        f.write_str(if self.0.traffic { ", as TRAFFIC says" } else { "" })
+        f.write_str(if self.0.traffic { ", as TRAFFIC says" } else { "" })?;
+        f.write_str(if self.0.outlier { ", ejecting as OUTLIERS says" } else { "" })
     }
 }
 
@@ -288,6 +296,16 @@ impl fmt::Display for MapOp {
                     Some(slow) => write!(f, "slow start over {} s", slow.window / 1_000_000_000),
                     None => f.write_str("nothing"),
                 }
+            }
+            Self::SetOutlier { account, outlier } => {
+                write!(f, "OUTLIERS[{}]: ", account.0)?;
+                if *outlier == OutlierRule::default() {
+                    return f.write_str("nothing is ejected");
+                }
+                let OutlierRule { thresholds, base_ejection, max_ejection, allowed, .. } = outlier;
+                let time = |milliseconds: &u64| Duration::from_millis(*milliseconds);
+                write!(f, "ejected after {} failed connects or {} resets", thresholds.connects, thresholds.resets)?;
+                write!(f, " for {:?} to {:?}, at most {allowed}", time(base_ejection), time(max_ejection))
             }
             Self::CreateBackend { id, key, account, weight } => {
                 write!(f, "BACKENDS[{}]: {key} of account {}, new", id.0, account.0)?;

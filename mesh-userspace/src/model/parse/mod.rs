@@ -15,6 +15,7 @@ mod load_balancer;
 mod metadata;
 mod names;
 mod node;
+mod outlier_detection;
 mod report;
 mod service;
 mod traffic_policy;

@@ -5,6 +5,7 @@
 
 pub mod fields;
 mod host;
+mod outlier;
 mod walk;
 
 use super::names::Names;
@@ -39,9 +40,10 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
     let traffic = &spec["trafficPolicy"];
     let limits = Limits { max_connections: max_connections(&mut report, traffic), ..Limits::default() };
     let algorithm = algorithm(traffic);
+    let outlier = outlier::outlier_detection(&mut report, traffic);
     let ports = ports(&mut report, traffic);
     let (mut targets, mut wildcard) = targets(&mut report, spec, &namespace);
-    let asks = limits != Limits::default() || algorithm.is_some() || !ports.is_empty();
+    let asks = limits != Limits::default() || algorithm.is_some() || outlier.is_some() || !ports.is_empty();
     if !(asks && is_for_all(&mut report, spec)) {
         // It takes nothing from a policy that asks for something.
         (targets, wildcard) = (Vec::new(), None);
@@ -55,6 +57,7 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
         limits,
         algorithm,
         balance: Balance::default(),
+        outlier,
         ports,
         created: metadata::created(&object.metadata),
         generation: object.metadata.generation,
