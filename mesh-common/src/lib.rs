@@ -10,6 +10,7 @@
 //! | [`rate`] | a budget of events over time |
 //! | [`clients`] | counts by client |
 //! | [`admission`] | taking and giving back slots under a limit |
+//! | [`outlier`] | ejecting backends that fail, and taking them back |
 //!
 //! Nothing here needs a kernel, so that every decision is tested on the host.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
@@ -23,6 +24,7 @@ pub mod address;
 pub mod admission;
 pub mod atomic;
 pub mod clients;
+pub mod outlier;
 pub mod rate;
 pub mod reason;
 pub mod select;

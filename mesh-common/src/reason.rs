@@ -9,7 +9,7 @@
 pub enum Reason {
     /// Chosen by the Service's algorithm. Counted in [`crate::tables::Service::opened`], which the hot path touches anyway.
     Selected = 0,
-    /// The first pick was at its limit, so another backend was chosen.
+    /// The first pick was at its limit or ejected, so another backend was chosen.
     Spilled = 1,
     /// A UDP socket that is not connected went on with the backend of its flow.
     FlowKept = 2,
@@ -47,6 +47,9 @@ pub enum Reason {
     ObservedClientRate = 18,
     /// Refused: the client is in none of `loadBalancerSourceRanges`.
     SourceRange = 19,
+    /// No connection's fate: a backend was ejected after failures in a row. Counted in
+    /// [`crate::tables::Outlier::ejections`].
+    Ejected = 20,
 }
 
 impl Reason {
@@ -57,7 +60,7 @@ impl Reason {
     pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
 
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Selected,
         Self::Spilled,
         Self::FlowKept,
@@ -78,6 +81,7 @@ impl Reason {
         Self::ObservedClientLimit,
         Self::ObservedClientRate,
         Self::SourceRange,
+        Self::Ejected,
     ];
 
     /// From the number in an event or a counter's column.
@@ -88,7 +92,7 @@ impl Reason {
     /// Whether the client was refused.
     #[inline(always)]
     pub const fn is_refusal(self) -> bool {
-        self as u8 >= Self::NoBackend as u8 && !self.is_observation()
+        self as u8 >= Self::NoBackend as u8 && !self.is_observation() && self as u8 != Self::Ejected as u8
     }
 
     /// Whether a limit in mode Observe let the client through.
@@ -133,6 +137,7 @@ impl Reason {
             Self::ObservedClientLimit => "observed-client-limit",
             Self::ObservedClientRate => "observed-client-rate",
             Self::SourceRange => "source-range",
+            Self::Ejected => "ejected",
         }
     }
 
@@ -140,7 +145,7 @@ impl Reason {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Selected => "chosen by the Service's algorithm",
-            Self::Spilled => "the first pick was at its limit; another backend was chosen",
+            Self::Spilled => "the first pick was at its limit or ejected; another backend was chosen",
             Self::FlowKept => "the socket's UDP flow went on with its backend",
             Self::Affinity => "the client kept its backend (sessionAffinity: ClientIP)",
             Self::NoBackend => "refused: the Service has no eligible endpoint",
@@ -159,6 +164,7 @@ impl Reason {
             Self::ObservedClientLimit => "observed only: the client is at maxConnectionsPerClient",
             Self::ObservedClientRate => "observed only: the client is at connectionsPerSecondPerClient",
             Self::SourceRange => "refused: the client is in none of loadBalancerSourceRanges",
+            Self::Ejected => "the backend was ejected after failures in a row",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Picking a backend of a service and taking a slot on it.
 
+use crate::health;
 use crate::maps::{BACKENDS, SLOTS};
 use crate::pick::{self, Client};
 use aya_ebpf::helpers::generated::bpf_loop;
@@ -47,18 +48,26 @@ pub fn take(
     kept: Option<u32>,
 ) -> Result<Choice, Reason> {
     let choice = look(service, range, client, kept)?;
-    match admission::take(&choice.backend.active, limit) {
-        Ok(()) => Ok(choice),
-        Err(full) => {
-            let Search { found: id, slot, .. } = spill(range, choice.slot.wrapping_sub(range.base), limit);
-            match BACKENDS.get(id.0) {
-                Some(backend) if id != BackendId(0) => {
-                    Ok(Choice { id, backend, reason: Reason::Spilled, slot, random: choice.random })
-                }
-                _ if matches!(full, Full::Contended) => Err(Reason::Contended),
-                _ => Err(Reason::BackendLimit),
-            }
+    let judged = health::judged(service.rule.load());
+    let is_out = health::is_out(judged, choice.backend);
+    let taken = if is_out { Err(Full::AtLimit) } else { admission::take(&choice.backend.active, limit) };
+    let Err(full) = taken else { return Ok(choice) };
+    let first = choice.slot.wrapping_sub(range.base);
+    let mut found = spill(range.pack(), first, limit, judged);
+    if is_out && found == ALL_OUT {
+        // As good as none: the pick itself, or the next with room.
+        if admission::take_once(&choice.backend.active, limit) {
+            return Ok(choice);
         }
+        found = spill(range.pack(), first, limit, 0);
+    }
+    let (id, slot) = (BackendId((found >> 32) as u32), found as u32);
+    match BACKENDS.get(id.0) {
+        Some(backend) if id != BackendId(0) => {
+            Ok(Choice { id, backend, reason: Reason::Spilled, slot, random: choice.random })
+        }
+        _ if matches!(full, Full::Contended) => Err(Reason::Contended),
+        _ => Err(Reason::BackendLimit),
     }
 }
 
@@ -92,16 +101,30 @@ struct Search {
     found: BackendId,
     slot: u32,
     limit: u64,
+    judged: u32,
+    healthy: u32,
 }
 
-/// Takes a slot on the first backend after `first` that has room; id 0 when none has.
-#[inline(always)]
-fn spill(range: SlotRange, first: u32, limit: u64) -> Search {
-    let mut search = Search { range, first, found: BackendId(0), slot: 0, limit };
+/// What [`spill`] gives when no backend has room.
+const ALL_FULL: u64 = 0;
+
+/// What [`spill`] gives when it met no backend that is not ejected.
+const ALL_OUT: u64 = 1;
+
+/// Takes a slot on the first backend after `first` that has room and is not ejected: its id, then its slot, 32 bits each.
+/// `judged` is the account that ejects, or 0. A function of its own: connect() needs it twice.
+#[inline(never)]
+fn spill(range: u64, first: u32, limit: u64, judged: u32) -> u64 {
+    let range = SlotRange::unpack(range);
+    let mut search = Search { range, first, found: BackendId(0), slot: 0, limit, judged, healthy: 0 };
     let tries = range.len.saturating_sub(1);
     // SAFETY: the callback has the signature that the helper asks for, and `search` outlives the call.
     unsafe { bpf_loop(tries, try_next as *mut c_void, (&raw mut search).cast(), 0) };
-    search
+    match search {
+        Search { found: BackendId(0), healthy: 0, .. } => ALL_OUT,
+        Search { found: BackendId(0), .. } => ALL_FULL,
+        Search { found, slot, .. } => u64::from(found.0) << 32 | u64::from(slot),
+    }
 }
 
 /// One step of the search; 1 ends it. A callback is verified once, whatever the number of slots: a plain loop of some
@@ -112,6 +135,10 @@ extern "C" fn try_next(step: u64, search: *mut c_void) -> i64 {
     let position = select::next(search.first, (step as u32).wrapping_add(1), search.range.len);
     let slot = search.range.base.wrapping_add(position);
     let Some((id, backend)) = in_slot(slot) else { return 0 };
+    if health::is_out(search.judged, backend) {
+        return 0;
+    }
+    search.healthy = 1;
     if admission::take_once(&backend.active, search.limit) {
         search.found = id;
         search.slot = slot;

@@ -1,10 +1,10 @@
 //! What a connected socket holds: one slot on its Service's account and one on its backend.
 
-use crate::limits;
 use crate::maps::{BACKENDS, CONNECTIONS, SERVICES};
+use crate::{health, limits};
 use mesh_common::address::{Address, Port};
 use mesh_common::admission;
-use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId};
+use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId, WATCHED};
 
 const NO_EXIST: u64 = 1;
 const EEXIST: i32 = -17;
@@ -23,24 +23,31 @@ pub fn hold(cookie: u64, connection: &Connection) -> bool {
     }
 }
 
+/// What a socket held.
+pub struct Held {
+    pub account: ServiceId,
+    pub backend: BackendId,
+    pub flags: u64,
+}
+
 /// Gives back what the socket holds, if it holds anything. Exactly once: only the one whose delete succeeds gives back.
 #[inline(always)]
-pub fn release(cookie: u64) -> bool {
-    let Some(held) = CONNECTIONS.get_ptr(cookie) else { return false };
+pub fn release(cookie: u64) -> Option<Held> {
+    let held = CONNECTIONS.get_ptr(cookie)?;
     // SAFETY: `held` points into a live map. Should another processor delete the element meanwhile, our delete fails
     // and what was read is not used.
-    let (account, backend, flags) = unsafe {
-        (
-            core::ptr::read_volatile(&raw const (*held).account),
-            core::ptr::read_volatile(&raw const (*held).backend),
-            core::ptr::read_volatile(&raw const (*held).flags),
-        )
+    let held = unsafe {
+        Held {
+            account: core::ptr::read_volatile(&raw const (*held).account),
+            backend: core::ptr::read_volatile(&raw const (*held).backend),
+            flags: core::ptr::read_volatile(&raw const (*held).flags),
+        }
     };
     if CONNECTIONS.remove(cookie).is_err() {
-        return false;
+        return None;
     }
-    give_back(account, backend, flags);
-    true
+    give_back(held.account, held.backend, held.flags);
+    Some(held)
 }
 
 /// Gives back what the socket holds, if it holds a slot of this account: so that it may take it again.
@@ -48,7 +55,9 @@ pub fn release(cookie: u64) -> bool {
 pub fn release_own(cookie: u64, account: ServiceId) -> bool {
     match CONNECTIONS.get_ptr(cookie) {
         // SAFETY: as in `release`.
-        Some(held) if unsafe { core::ptr::read_volatile(&raw const (*held).account) } == account => release(cookie),
+        Some(held) if unsafe { core::ptr::read_volatile(&raw const (*held).account) } == account => {
+            release(cookie).is_some()
+        }
         _ => false,
     }
 }
@@ -80,21 +89,21 @@ pub fn frontend_of(cookie: u64, peer: &Address, port: Port) -> Option<(Address, 
     Some((held.frontend.address, held.frontend.port))
 }
 
-/// The kernel is about to send the SYN: the connect did not fail on this host. `false` when the socket holds nothing, or
-/// goes elsewhere than to what it holds; then that is given back.
+/// The kernel is about to send the SYN: the connect did not fail on this host. The entry's flags; 0 when the socket holds
+/// nothing, or goes elsewhere than to what it holds; then that is given back.
 #[inline(always)]
-pub fn confirm(cookie: u64, peer: &Address, port: Port) -> bool {
-    let Some(held) = CONNECTIONS.get_ptr_mut(cookie) else { return false };
+pub fn confirm(cookie: u64, peer: &Address, port: Port) -> u64 {
+    let Some(held) = CONNECTIONS.get_ptr_mut(cookie) else { return 0 };
     // SAFETY: only this socket's own calls change its entry, and one of them is running, under the socket's lock.
     let held = unsafe { &mut *held };
     match BACKENDS.get(held.backend.0) {
         Some(backend) if backend.address == *peer && BackendTag::port_of(backend.tag.load()) == port => {
-            held.flags |= CONFIRMED;
-            true
+            held.flags |= if health::is_watched(held.service) { CONFIRMED | WATCHED } else { CONFIRMED };
+            held.flags
         }
         _ => {
             release(cookie);
-            false
+            0
         }
     }
 }

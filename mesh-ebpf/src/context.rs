@@ -160,6 +160,30 @@ impl SockOps {
         read!(self.raw(), __bindgen_anon_1.args[1])
     }
 
+    /// In a state callback: the state that the socket leaves (`BPF_TCP_*`).
+    #[inline(always)]
+    pub fn old_state(&self) -> u32 {
+        read!(self.raw(), __bindgen_anon_1.args[0])
+    }
+
+    /// The socket's state (`BPF_TCP_*`).
+    #[inline(always)]
+    pub fn state(&self) -> u32 {
+        read!(self.raw(), state)
+    }
+
+    /// The callbacks that were asked for (`BPF_SOCK_OPS_*_CB_FLAG`).
+    #[inline(always)]
+    pub fn call_backs(&self) -> u32 {
+        read!(self.raw(), bpf_sock_ops_cb_flags)
+    }
+
+    /// Bytes received so far.
+    #[inline(always)]
+    pub fn bytes_received(&self) -> u64 {
+        read!(self.raw(), bytes_received)
+    }
+
     /// Asks for callbacks (`BPF_SOCK_OPS_*_CB_FLAG`).
     #[inline(always)]
     pub fn call_back_on(&self, flags: u32) {

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use mesh_common::address::{Address, Port};
 use mesh_common::rate;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{BackendTag, COMM_LEN, Event, FrontendKey, ServiceId, Settings};
+use mesh_common::tables::{Backend, BackendTag, COMM_LEN, Connection, Event, FrontendKey, ServiceId, Settings};
 
 /// What a decision is about.
 pub struct Occasion<'a> {
@@ -53,6 +53,34 @@ pub fn chosen<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>, ch
     }
     let port = BackendTag::port_of(choice.backend.tag.load());
     report(settings, socket.netns(), occasion, choice.reason, choice.backend.address, port);
+}
+
+/// Reports that a backend is ejected. Not sampled: it is as rare as it is worth knowing.
+#[inline(always)]
+pub fn ejected(held: &Connection, backend: &Backend) {
+    let Some(settings) = SETTINGS.get(0) else { return };
+    if settings.event_cost.load() == 0 {
+        return;
+    }
+    let event = Event {
+        // SAFETY: a helper without arguments.
+        at: unsafe { bpf_ktime_get_ns() },
+        cookie: 0,
+        netns: held.netns,
+        cgroup: 0,
+        frontend: held.frontend,
+        service: held.service,
+        backend: backend.address,
+        backend_port: BackendTag::port_of(backend.tag.load()),
+        reason: Reason::Ejected as u8,
+        _pad: 0,
+        // A retransmission timer or an answer runs on anybody's time: no process is to blame.
+        pid: 0,
+        comm: [0; COMM_LEN],
+    };
+    if EVENTS.output(event, 0).is_err() {
+        settings.events_lost.fetch_add(1);
+    }
 }
 
 /// Writes an event, within this processor's budget.

@@ -9,6 +9,7 @@
 //! | `left_alone` | pods that another mesh serves |
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
+//! | `health` | ejecting backends that fail, by what becomes of connections |
 //! | `affinity` | the backend that a client keeps to |
 //! | `limits` | limits by client and by rate |
 //! | `connection` | holding and giving back a socket's slot |
@@ -28,6 +29,7 @@ mod datagram;
 mod event;
 mod flow;
 mod frontend;
+mod health;
 mod left_alone;
 mod limits;
 mod maps;

@@ -7,8 +7,8 @@ use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    Affinity, AffinityKey, Backend, ClientState, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, ReplyKey,
-    Service, ServiceId, Settings, SourceKey, Traffic, sizes,
+    Affinity, AffinityKey, Backend, ClientState, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, Outlier,
+    ReplyKey, Service, ServiceId, Settings, SourceKey, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -34,11 +34,15 @@ pub static SERVICES: Array<Service, { sizes::SERVICES as usize }, MMAPABLE> = Ar
 #[btf_map]
 pub static TRAFFIC: Array<Traffic, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
 
+/// When backends of an account are ejected, and how many are. Words written by: agent; counters by: programs.
+#[btf_map]
+pub static OUTLIERS: Array<Outlier, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
+
 /// Backend ids; a range for each service. Written by: agent.
 #[btf_map]
 pub static SLOTS: Array<u32, { sizes::SLOTS as usize }, MMAPABLE> = Array::new();
 
-/// Backends by id. Words written by: agent; counter by: programs.
+/// Backends by id. Words written by: agent; counter and standing by: programs.
 #[btf_map]
 pub static BACKENDS: Array<Backend, { sizes::BACKENDS as usize }, MMAPABLE> = Array::new();
 

@@ -1,6 +1,7 @@
 //! Which slot a Service's rule picks, by the clients, loads and ages that it looks at.
 
 use crate::choice::in_slot;
+use crate::health;
 use crate::maps::TRAFFIC;
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns};
 use mesh_common::address::Port;
@@ -46,11 +47,30 @@ pub fn position(service: &Service, range: SlotRange, random: u32, client: Client
             position = rival;
         }
     }
+    let judged = health::judged(rule);
     if Rule::has_traffic(rule)
         && let Some(traffic) = TRAFFIC.get(Rule::account_of(rule).0)
         && traffic.slow_start_window.load() > 0
     {
-        return warmed(traffic, &service.cursor, range.pack(), algorithm, position);
+        position = warmed(traffic, &service.cursor, range.pack(), algorithm, position);
+    }
+    if judged != 0 {
+        return healthy(judged, &service.cursor, range.pack(), algorithm, position);
+    }
+    position
+}
+
+/// Picks anew, by turns or at random, while an ejected backend is picked; a few times. So what it does not take is shared
+/// among the others, where the next slot alone would get it.
+#[inline(never)]
+fn healthy(judged: u32, cursor: &Atomic64, range: u64, algorithm: u8, mut position: u32) -> u32 {
+    let SlotRange { base, len } = SlotRange::unpack(range);
+    for _ in 0..TRIES {
+        let Some((_, backend)) = in_slot(base.wrapping_add(position)) else { break };
+        if !health::is_out(judged, backend) {
+            break;
+        }
+        position = select::pick(algorithm, &Draw { random: random(), cursor, len, client: 0, port: 0 });
     }
     position
 }

@@ -153,6 +153,9 @@ impl Reader<'_> {
                 if let Some(traffic) = self.arrays.traffic(id).filter(|_| rule.traffic) {
                     self.say(format!("{owner} asks for {:?}", traffic.load()));
                 }
+                if let Some(outlier) = self.arrays.outlier(id).filter(|_| rule.outlier) {
+                    self.say(format!("{owner} ejects by {:?}", outlier.load()));
+                }
             }
             let range = SlotRange::unpack(entry.slots.load());
             let named = self.names.contains_key(&id);
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
     use mesh_common::address::{Address, Port, Protocol};
     use mesh_common::select::HashBy;
-    use mesh_common::tables::TrafficRule;
+    use mesh_common::tables::{OutlierRule, TrafficRule};
     use mesh_userspace::maps::MemoryMaps;
     use mesh_userspace::model::ServiceKey;
     use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, MapOp, Sizes};
@@ -241,6 +244,7 @@ mod tests {
             fenced: false,
             algorithm: Algorithm::Random,
             hash: HashBy::default(),
+            outlier: false,
             affinity_timeout: 0,
             slots: backends.iter().map(key).collect(),
             kept: Vec::new(),
@@ -253,6 +257,7 @@ mod tests {
             max_connections: 7,
             max_connections_per_backend: UNLIMITED,
             traffic: TrafficRule::default(),
+            outlier: OutlierRule::default(),
             weights: BTreeMap::new(),
         };
         (ServiceKey::new("test", format!("web-{number}")), desired)
@@ -328,6 +333,7 @@ mod tests {
                 traffic: false,
                 fenced: false,
                 nodes: false,
+                outlier: false,
             };
             maps.arrays().services[9].rule.store(rule.pack());
         });

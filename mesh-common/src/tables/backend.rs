@@ -35,8 +35,10 @@ pub struct Backend {
     pub weight: Atomic64,
     /// When it began to serve, nanoseconds of the monotonic clock: the start of its slow start. Written by: agent.
     pub since: Atomic64,
+    /// [`crate::outlier::Standing`], packed: whether it is ejected. Written by: programs; agent where nothing refers to it.
+    pub standing: Atomic64,
     /// Zero.
-    pub _reserved: [Atomic64; 2],
+    pub _reserved: Atomic64,
 }
 
 const _: () = assert!(size_of::<Backend>() == 64);

@@ -21,7 +21,8 @@ pub struct Connection {
     pub netns: u64,
     /// When connect() was called, nanoseconds of the monotonic clock, some milliseconds coarse.
     pub opened_at: u64,
-    /// Bits: [`CONFIRMED`]. The high half is the place in `CLIENTS` that holds a third slot, plus 1; 0 for none.
+    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`]. The high half is the place in `CLIENTS` that holds a third
+    /// slot, plus 1; 0 for none.
     pub flags: u64,
 }
 
@@ -45,5 +46,14 @@ impl Connection {
 
 /// The kernel went on to send a SYN: the connect did not fail on this host (no route, no port). TCP only.
 pub const CONFIRMED: u64 = 1;
+
+/// Its backend is judged by what becomes of it. TCP only.
+pub const WATCHED: u64 = 2;
+
+/// It is watched, and its handshake is done.
+pub const ESTABLISHED: u64 = 4;
+
+/// It is watched, and its connect has counted as failed.
+pub const FAILED: u64 = 8;
 
 const _: () = assert!(size_of::<Connection>() == 56 && align_of::<Connection>() == 8);

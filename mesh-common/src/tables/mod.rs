@@ -7,8 +7,9 @@
 //! | `FILTER` | array | word index -> bits | agent | cannot be |
 //! | `SERVICES` | array | [`ServiceId`] -> [`Service`] | agent (words), programs (counters) | the object is refused |
 //! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent | cannot be |
+//! | `OUTLIERS` | array | account's [`ServiceId`] -> [`Outlier`] | agent (words), programs (counters) | cannot be |
 //! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
-//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter) | the object is refused |
+//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing) | the object is refused |
 //! | `CLIENTS` | array | place -> [`ClientState`] | programs; the agent's audit counts down | the connection is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
@@ -32,6 +33,7 @@ mod event;
 mod filter;
 mod flow;
 mod frontend;
+mod outlier;
 mod service;
 mod settings;
 mod source;
@@ -40,11 +42,12 @@ mod traffic;
 pub use affinity::{Affinity, AffinityKey, Pin};
 pub use backend::{Backend, BackendId, BackendState, BackendTag};
 pub use client::ClientState;
-pub use connection::{CONFIRMED, Connection};
+pub use connection::{CONFIRMED, Connection, ESTABLISHED, FAILED, WATCHED};
 pub use event::{COMM_LEN, Event};
 pub use filter::{FILTER_WORDS, FilterBit};
 pub use flow::{Flow, FlowKey, ReplyKey};
 pub use frontend::FrontendKey;
+pub use outlier::{Outlier, OutlierRule, Thresholds};
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
 pub use source::SourceKey;

@@ -65,8 +65,8 @@ impl SlotRange {
 
 /// By what rule a slot is picked and who counts it, packed into one word so that it changes in one store.
 ///
-/// Bits 0 to 7 are the algorithm, 8 to 15 what it hashes, 16 the flag of [`Rule::traffic`], 18 that of
-/// [`Rule::fenced`], 19 that of [`Rule::nodes`], 32 to 63 the account.
+/// Bits 0 to 7 are the algorithm, 8 to 15 what it hashes, 16 the flag of [`Rule::traffic`], 17 that of
+/// [`Rule::outlier`], 18 that of [`Rule::fenced`], 19 that of [`Rule::nodes`], 32 to 63 the account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rule {
     /// The entry that counts for the whole Service.
@@ -77,6 +77,8 @@ pub struct Rule {
     pub hash: HashBy,
     /// Whether the account's entry of `TRAFFIC` says anything: it is not touched otherwise.
     pub traffic: bool,
+    /// Whether the account's entry of `OUTLIERS` says anything: it is not touched otherwise.
+    pub outlier: bool,
     /// Whether only clients of `SOURCES` may come in here.
     pub fenced: bool,
     /// Whether the account is no Service's: its addresses are the nodes', where a port that it does not list may be a
@@ -87,6 +89,9 @@ pub struct Rule {
 /// The bit of [`Rule::traffic`].
 const TRAFFIC: u64 = 1 << 16;
 
+/// The bit of [`Rule::outlier`].
+const OUTLIER: u64 = 1 << 17;
+
 /// The bit of [`Rule::fenced`].
 const FENCED: u64 = 1 << 18;
 
@@ -96,15 +101,17 @@ const NODES: u64 = 1 << 19;
 impl Rule {
     /// The rule of an account that asks for nothing.
     pub const fn plain(account: ServiceId, algorithm: Algorithm) -> Self {
-        Self { account, algorithm, hash: HashBy::Client, traffic: false, fenced: false, nodes: false }
+        Self { account, algorithm, hash: HashBy::Client, traffic: false, outlier: false, fenced: false, nodes: false }
     }
 
     /// The word for [`Service::rule`].
     pub const fn pack(self) -> u64 {
         let traffic = if self.traffic { TRAFFIC } else { 0 };
+        let outlier = if self.outlier { OUTLIER } else { 0 };
         let fenced = if self.fenced { FENCED } else { 0 };
         let nodes = if self.nodes { NODES } else { 0 };
-        (self.account.0 as u64) << 32 | traffic | fenced | nodes | (self.hash as u64) << 8 | self.algorithm as u64
+        let flags = traffic | outlier | fenced | nodes;
+        (self.account.0 as u64) << 32 | flags | (self.hash as u64) << 8 | self.algorithm as u64
     }
 
     /// From the word in [`Service::rule`]; an unknown algorithm reads as random.
@@ -114,6 +121,7 @@ impl Rule {
             algorithm: Algorithm::from_number(Self::algorithm_of(word)),
             hash: HashBy::from_number((word >> 8) as u8),
             traffic: Self::has_traffic(word),
+            outlier: Self::has_outlier(word),
             fenced: Self::is_fenced(word),
             nodes: Self::is_nodes(word),
         }
@@ -129,6 +137,12 @@ impl Rule {
     #[inline(always)]
     pub const fn has_traffic(word: u64) -> bool {
         word & TRAFFIC != 0
+    }
+
+    /// [`Rule::outlier`] in a packed word, alone.
+    #[inline(always)]
+    pub const fn has_outlier(word: u64) -> bool {
+        word & OUTLIER != 0
     }
 
     /// [`Rule::fenced`] in a packed word, alone.
@@ -168,7 +182,9 @@ mod tests {
             prop_assert_eq!(SlotRange::unpack(range.pack()), range);
             for algorithm in Algorithm::ALL {
                 for (hash, traffic) in HashBy::ALL.into_iter().zip([true, false]) {
-                    let rule = Rule { account: ServiceId(account), algorithm, hash, traffic, fenced: traffic, nodes: !traffic };
+                    let (fenced, nodes, outlier) = (traffic, !traffic, !traffic);
+                    let rule =
+                        Rule { account: ServiceId(account), algorithm, hash, traffic, outlier, fenced, nodes };
                     prop_assert_eq!(Rule::unpack(rule.pack()), rule);
                     prop_assert_eq!(Rule::hashes_port(rule.pack()), hash == HashBy::ClientAndPort);
                 }

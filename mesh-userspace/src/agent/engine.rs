@@ -400,6 +400,7 @@ pub fn descriptors(pins: &Pins) -> Result<KernelFds, datapath::Error> {
         filter: pins.open_map("FILTER")?,
         services: pins.open_map("SERVICES")?,
         traffic: pins.open_map("TRAFFIC")?,
+        outliers: pins.open_map("OUTLIERS")?,
         slots: pins.open_map("SLOTS")?,
         backends: pins.open_map("BACKENDS")?,
         clients: pins.open_map("CLIENTS")?,

@@ -8,7 +8,7 @@ use crate::model::ServiceKey;
 use crate::plan::applied::Account;
 use crate::plan::{DesiredPort, DesiredService};
 use mesh_common::address::Protocol;
-use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
+use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ impl Tombstones {
                 fenced: port.rule.fenced,
                 algorithm: port.rule.algorithm,
                 hash: port.rule.hash,
+                outlier: false,
                 affinity_timeout: port.affinity_timeout,
                 slots: Vec::new(),
                 kept: Vec::new(),
@@ -62,6 +63,7 @@ impl Tombstones {
             max_connections: UNLIMITED,
             max_connections_per_backend: UNLIMITED,
             traffic: TrafficRule::default(),
+            outlier: OutlierRule::default(),
             weights: BTreeMap::new(),
         };
         self.standing.insert(service.clone(), (now, stone.clone()));

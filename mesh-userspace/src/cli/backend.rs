@@ -61,7 +61,7 @@ impl Listed for Backend {
         let full = self.max_connections.is_some_and(|limit| self.active >= limit);
         let tone = match self.state {
             BackendState::Eligible => Tone::Good,
-            BackendState::Kept | BackendState::Gone => Tone::Warning,
+            BackendState::Ejected | BackendState::Kept | BackendState::Gone => Tone::Warning,
             BackendState::Excluded => Tone::Faint,
         };
         vec![

@@ -16,7 +16,7 @@ pub struct Sizes {
     pub frontends: u32,
     /// `ADDRESSES`.
     pub addresses: u32,
-    /// `SERVICES` and `TRAFFIC`, and sixteen times as many counters.
+    /// `SERVICES`, `TRAFFIC` and `OUTLIERS`, and sixteen times as many counters.
     pub services: u32,
     /// `SLOTS`.
     pub slots: u32,
@@ -51,7 +51,7 @@ impl Sizes {
         Some(match map {
             "FRONTENDS" => self.frontends,
             "ADDRESSES" => self.addresses,
-            "SERVICES" | "TRAFFIC" => self.services,
+            "SERVICES" | "TRAFFIC" | "OUTLIERS" => self.services,
             "REASON_COUNTS" => self.services.saturating_mul(Reason::COLUMNS),
             "SLOTS" => self.slots,
             "BACKENDS" => self.backends,

@@ -6,7 +6,9 @@
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Backend, BackendId, ClientState, FILTER_WORDS, Service, ServiceId, Settings, Traffic};
+use mesh_common::tables::{
+    Backend, BackendId, ClientState, FILTER_WORDS, Outlier, Service, ServiceId, Settings, Traffic,
+};
 use std::mem::{align_of, offset_of};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,7 +45,9 @@ pub struct BackendCell {
     pub weight: Atomic64,
     /// [`Backend::since`].
     pub since: Atomic64,
-    _reserved: [Atomic64; 2],
+    /// [`Backend::standing`].
+    pub standing: Atomic64,
+    _reserved: Atomic64,
 }
 
 const _: () = assert!(size_of::<SlotCell>() == 8);
@@ -53,6 +57,7 @@ const _: () = assert!(offset_of!(BackendCell, tag) == offset_of!(Backend, tag));
 const _: () = assert!(offset_of!(BackendCell, active) == offset_of!(Backend, active));
 const _: () = assert!(offset_of!(BackendCell, weight) == offset_of!(Backend, weight));
 const _: () = assert!(offset_of!(BackendCell, since) == offset_of!(Backend, since));
+const _: () = assert!(offset_of!(BackendCell, standing) == offset_of!(Backend, standing));
 
 impl BackendCell {
     /// An entry that is free.
@@ -63,7 +68,8 @@ impl BackendCell {
             active: Atomic64::new(0),
             weight: Atomic64::new(0),
             since: Atomic64::new(0),
-            _reserved: [const { Atomic64::new(0) }; 2],
+            standing: Atomic64::new(0),
+            _reserved: Atomic64::new(0),
         }
     }
 
@@ -93,6 +99,8 @@ pub struct Arrays<'a> {
     pub services: &'a [Service],
     /// `TRAFFIC`.
     pub traffic: &'a [Traffic],
+    /// `OUTLIERS`.
+    pub outliers: &'a [Outlier],
     /// `SLOTS`.
     pub slots: &'a [SlotCell],
     /// `BACKENDS`.
@@ -116,6 +124,11 @@ impl<'a> Arrays<'a> {
     /// An account's entry of `TRAFFIC`; `None` for 0, which is none, and beyond the end.
     pub fn traffic(&self, account: ServiceId) -> Option<&'a Traffic> {
         self.traffic.get(account.0 as usize).filter(|_| account.0 != 0)
+    }
+
+    /// An account's entry of `OUTLIERS`; `None` for 0, which is none, and beyond the end.
+    pub fn outlier(&self, account: ServiceId) -> Option<&'a Outlier> {
+        self.outliers.get(account.0 as usize).filter(|_| account.0 != 0)
     }
 
     /// An entry of `BACKENDS`; `None` for 0, which is none, and beyond the end.

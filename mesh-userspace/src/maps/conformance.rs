@@ -5,11 +5,12 @@ use super::{KernelFds, KernelMaps, MapError, Maps, MemoryMaps};
 use crate::bpf::{self, NewMap};
 use crate::plan::{BackendKey, MapOp, Sizes, Table};
 use mesh_common::address::{Address, Port, Protocol};
+use mesh_common::outlier::{self, Outcome, Recorded};
 use mesh_common::reason::Reason;
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
-    BackendId, BackendState, BackendTag, CONFIRMED, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange,
-    SlowStart, TrafficRule, UNLIMITED,
+    BackendId, BackendState, BackendTag, CONFIRMED, Connection, FilterBit, FrontendKey, OutlierRule, Rule, ServiceId,
+    SlotRange, SlowStart, Thresholds, TrafficRule, UNLIMITED,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -61,6 +62,7 @@ fn conforms(maps: &mut (impl Maps + Connect)) {
     assert_eq!(maps.sizes(), SIZES);
     hashes(maps);
     words(maps);
+    ejection(maps);
     connections(maps);
 }
 
@@ -94,6 +96,26 @@ fn hashes(maps: &mut impl Maps) {
     assert_eq!(maps.addresses().unwrap().len(), 4);
 }
 
+/// One that is ejected counts until its endpoint goes.
+fn ejection(maps: &mut impl Maps) {
+    let (id, account) = (BackendId(6), ServiceId(2));
+    let key = BackendKey { address: address(8), port: Port::from_host(8080), protocol: Protocol::Tcp };
+    maps.write(&MapOp::CreateBackend { id, key, account, weight: 1 }).unwrap();
+    let outlier =
+        OutlierRule { thresholds: Thresholds { connects: 2, resets: 0 }, allowed: 1, ..OutlierRule::default() };
+    maps.write(&MapOp::SetOutlier { account, outlier }).unwrap();
+    let arrays = maps.arrays();
+    let (standing, entry) = (&arrays.backend(id).unwrap().standing, arrays.outlier(account).unwrap());
+    let fails = || outlier::record(standing, entry, Outcome::ConnectFailed, 9);
+    assert_eq!([fails(), fails()], [Recorded::Counted, Recorded::Ejected]);
+    assert_eq!(entry.ejected.load(), 1);
+    maps.write(&MapOp::MarkGone { id, key, account }).unwrap();
+    maps.write(&MapOp::RetireBackend { id }).unwrap();
+    let arrays = maps.arrays();
+    assert_eq!(arrays.outlier(account).unwrap().ejected.load(), 0);
+    assert_eq!(arrays.backend(id).unwrap().standing.load(), 0);
+}
+
 fn words(maps: &mut impl Maps) {
     let (id, account) = (ServiceId(3), ServiceId(2));
     let rule = Rule {
@@ -101,11 +123,14 @@ fn words(maps: &mut impl Maps) {
         algorithm: Algorithm::Maglev,
         hash: HashBy::ClientAndPort,
         traffic: true,
+        outlier: true,
         fenced: true,
         nodes: false,
     };
     let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
     let traffic = TrafficRule { slow_start: Some(slow_start), client_limit: Some(0), ..TrafficRule::default() };
+    let thresholds = Thresholds { connects: 5, resets: 3 };
+    let outlier = OutlierRule { thresholds, base_ejection: 30, interval: 10, allowed: 2, ..OutlierRule::default() };
     maps.write(&MapOp::OpenAccount {
         id: account,
         service: None,
@@ -119,6 +144,7 @@ fn words(maps: &mut impl Maps) {
     maps.write(&MapOp::CreateBackend { id: BackendId(5), key, account, weight: 1 }).unwrap();
     maps.write(&MapOp::SetWeight { id: BackendId(5), key, account, weight: 3 }).unwrap();
     maps.write(&MapOp::SetTraffic { account, traffic }).unwrap();
+    maps.write(&MapOp::SetOutlier { account, outlier }).unwrap();
     maps.write(&MapOp::WriteSlots { base: 61, backends: vec![BackendId(5), BackendId(6), BackendId(5)] }).unwrap();
     let range = SlotRange { base: 61, len: 3 };
     maps.write(&MapOp::Publish { id, range, backends: Vec::new() }).unwrap();
@@ -129,6 +155,7 @@ fn words(maps: &mut impl Maps) {
     assert_eq!(SlotRange::unpack(entry.slots.load()), range);
     assert_eq!(Rule::unpack(entry.rule.load()), rule);
     assert_eq!(arrays.traffic(account).unwrap().load(), traffic);
+    assert_eq!(arrays.outlier(account).unwrap().load(), outlier);
     assert_eq!(entry.max_connections.load(), UNLIMITED);
     let counts = arrays.service(account).unwrap();
     assert_eq!((counts.max_connections.load(), counts.max_connections_per_backend.load()), (7, 2));
@@ -197,6 +224,7 @@ fn what_another_agent_maps_is_the_same_memory() {
         filter: again(&fds.filter),
         services: again(&fds.services),
         traffic: again(&fds.traffic),
+        outliers: again(&fds.outliers),
         slots: again(&fds.slots),
         backends: again(&fds.backends),
         clients: again(&fds.clients),

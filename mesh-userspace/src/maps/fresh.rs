@@ -5,7 +5,7 @@ use crate::bpf::{self, NewMap};
 use crate::plan::Sizes;
 use aya_obj::generated::bpf_map_type;
 use mesh_common::reason::Reason;
-use mesh_common::tables::{Backend, BackendId, ClientState, FILTER_WORDS, Service, Settings, Traffic};
+use mesh_common::tables::{Backend, BackendId, ClientState, FILTER_WORDS, Outlier, Service, Settings, Traffic};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -21,6 +21,7 @@ impl KernelFds {
             filter: array(size_of::<u64>(), FILTER_WORDS)?,
             services: array(size_of::<Service>(), sizes.services)?,
             traffic: array(size_of::<Traffic>(), sizes.services)?,
+            outliers: array(size_of::<Outlier>(), sizes.services)?,
             slots: array(size_of::<BackendId>(), sizes.slots)?,
             backends: array(size_of::<Backend>(), sizes.backends)?,
             clients: array(size_of::<ClientState>(), mesh_common::tables::sizes::CLIENTS)?,

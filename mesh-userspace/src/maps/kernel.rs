@@ -10,7 +10,7 @@ use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    ClientState, Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, sizes,
+    ClientState, Connection, FILTER_WORDS, FrontendKey, Outlier, Service, ServiceId, Settings, Traffic, sizes,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +24,7 @@ pub struct KernelFds {
     pub filter: OwnedFd,
     pub services: OwnedFd,
     pub traffic: OwnedFd,
+    pub outliers: OwnedFd,
     pub slots: OwnedFd,
     pub backends: OwnedFd,
     pub clients: OwnedFd,
@@ -42,6 +43,7 @@ pub struct KernelMaps {
     filter: Mapped<Atomic64>,
     services: Mapped<Service>,
     traffic: Mapped<Traffic>,
+    outliers: Mapped<Outlier>,
     slots: Mapped<SlotCell>,
     backends: Mapped<BackendCell>,
     clients: Mapped<ClientState>,
@@ -57,6 +59,7 @@ impl KernelMaps {
         check_hash("CONNECTIONS", fds.connections.as_fd(), wire::COOKIE, wire::CONNECTION)?;
         let services = Mapped::<Service>::new("SERVICES", fds.services, size_of::<Service>())?;
         let traffic = Mapped::<Traffic>::new("TRAFFIC", fds.traffic, size_of::<Traffic>())?;
+        let outliers = Mapped::<Outlier>::new("OUTLIERS", fds.outliers, size_of::<Outlier>())?;
         let slots = Mapped::<SlotCell>::new("SLOTS", fds.slots, size_of::<u32>())?;
         let backends = Mapped::<BackendCell>::new("BACKENDS", fds.backends, size_of::<BackendCell>())?;
         let clients = Mapped::<ClientState>::new("CLIENTS", fds.clients, size_of::<ClientState>())?;
@@ -66,6 +69,7 @@ impl KernelMaps {
         let size = |map, len: usize, expected| shape(map, "its size", len as u32, expected);
         size("FILTER", filter.len(), FILTER_WORDS)?;
         size("TRAFFIC", traffic.len(), services.len() as u32)?;
+        size("OUTLIERS", outliers.len(), services.len() as u32)?;
         size("CLIENTS", clients.len(), sizes::CLIENTS)?;
         size("REASON_COUNTS", reason_counts.len(), services.len() as u32 * Reason::COLUMNS)?;
         size("SETTINGS", settings.len(), 1)?;
@@ -83,6 +87,7 @@ impl KernelMaps {
             filter,
             services,
             traffic,
+            outliers,
             slots,
             backends,
             clients,
@@ -96,6 +101,7 @@ impl KernelMaps {
         match *op {
             MapOp::OpenAccount { id, .. } | MapOp::OpenPort { id, .. } => {
                 self.services.show(id.0 as usize + 1)?;
+                self.outliers.show(id.0 as usize + 1)?;
                 self.reason_counts.show((id.0 as usize + 1) * Reason::COLUMNS as usize)
             }
             MapOp::SetTraffic { account, .. } => self.traffic.show(account.0 as usize + 1),
@@ -117,6 +123,7 @@ impl Maps for KernelMaps {
         Arrays {
             services: self.services.slice(),
             traffic: self.traffic.slice(),
+            outliers: self.outliers.slice(),
             slots: self.slots.slice(),
             backends: self.backends.slice(),
             clients: self.clients.slice(),
@@ -134,6 +141,7 @@ impl Maps for KernelMaps {
     fn forget_beyond(&mut self, used: &Sizes) -> Result<(), MapError> {
         self.services.hide(used.services as usize)?;
         self.traffic.hide(used.services as usize)?;
+        self.outliers.hide(used.services as usize)?;
         self.reason_counts.hide(used.services as usize * Reason::COLUMNS as usize)?;
         self.slots.hide(used.slots as usize)?;
         self.backends.hide(used.backends as usize)

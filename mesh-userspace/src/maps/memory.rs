@@ -7,7 +7,7 @@ use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    ClientState, Connection, FILTER_WORDS, FrontendKey, Service, ServiceId, Settings, Traffic, UNLIMITED,
+    ClientState, Connection, FILTER_WORDS, FrontendKey, Outlier, Service, ServiceId, Settings, Traffic, UNLIMITED,
 };
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,6 +24,7 @@ pub struct MemoryMaps {
     connections: HashMap<u64, Connection>,
     services: Vec<Service>,
     traffic: Vec<Traffic>,
+    outliers: Vec<Outlier>,
     slots: Vec<SlotCell>,
     backends: Vec<BackendCell>,
     clients: Vec<ClientState>,
@@ -112,6 +113,7 @@ impl MemoryMaps {
             connections: HashMap::new(),
             services: (0..sizes.services).map(service).collect(),
             traffic: (0..sizes.services).map(|_| Traffic::new()).collect(),
+            outliers: (0..sizes.services).map(|_| Outlier::new()).collect(),
             slots: (0..sizes.slots).map(|_| SlotCell::default()).collect(),
             backends: (0..sizes.backends).map(|_| BackendCell::free()).collect(),
             clients: (0..PLACES).map(|_| ClientState::new()).collect(),
@@ -146,6 +148,7 @@ impl Maps for MemoryMaps {
         Arrays {
             services: &self.services,
             traffic: &self.traffic,
+            outliers: &self.outliers,
             slots: &self.slots,
             backends: &self.backends,
             clients: &self.clients,

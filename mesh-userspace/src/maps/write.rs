@@ -4,6 +4,7 @@ use super::arrays::BackendCell;
 use super::{Arrays, MapError};
 use crate::plan::applied::FilterBits;
 use crate::plan::{BackendKey, MapOp};
+use mesh_common::outlier;
 use mesh_common::select::Algorithm;
 use mesh_common::tables::{
     BackendId, BackendState, BackendTag, FilterBit, Rule, Service, ServiceId, SlotRange, UNLIMITED,
@@ -27,10 +28,15 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
             let out_of_range = MapError::OutOfRange { map: "TRAFFIC", index: u64::from(account.0) };
             arrays.traffic(account).ok_or(out_of_range)?.store(traffic);
         }
+        MapOp::SetOutlier { account, ref outlier } => {
+            let out_of_range = MapError::OutOfRange { map: "OUTLIERS", index: u64::from(account.0) };
+            arrays.outlier(account).ok_or(out_of_range)?.store(outlier);
+        }
         MapOp::CreateBackend { id, ref key, account, weight } => {
             let entry = backend(arrays, id)?;
             entry.set_address(&key.address);
             entry.active.store(0); // a free entry counts nothing
+            entry.standing.store(0);
             entry.weight.store(weight.into());
             entry.since.store(monotonic());
             entry.tag.store(tag(key, BackendState::Serving, account));
@@ -43,9 +49,17 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
         }
         MapOp::SetWeight { id, weight, .. } => backend(arrays, id)?.weight.store(weight.into()),
         MapOp::MarkGone { id, ref key, account } => {
-            backend(arrays, id)?.tag.store(tag(key, BackendState::Gone, account));
+            let entry = backend(arrays, id)?;
+            entry.tag.store(tag(key, BackendState::Gone, account));
+            pardon(arrays, entry, account);
         }
-        MapOp::RetireBackend { id } => backend(arrays, id)?.tag.store(0),
+        MapOp::RetireBackend { id } => {
+            let entry = backend(arrays, id)?;
+            // A connection that failed while it was marked gone may have ejected it since.
+            pardon(arrays, entry, BackendTag::account_of(entry.tag.load()));
+            entry.standing.store(0);
+            entry.tag.store(0);
+        }
         MapOp::WriteSlots { base, ref backends } | MapOp::RewriteSlots { base, ref backends, .. } => {
             let range = base as usize..base as usize + backends.len();
             let out_of_range = MapError::OutOfRange { map: "SLOTS", index: range.end as u64 };
@@ -93,6 +107,8 @@ fn clear(arrays: &Arrays<'_>, id: ServiceId) -> Result<(), MapError> {
     }
     entry.max_connections.store(UNLIMITED);
     entry.max_connections_per_backend.store(UNLIMITED);
+    let out_of_range = MapError::OutOfRange { map: "OUTLIERS", index: u64::from(id.0) };
+    arrays.outlier(id).ok_or(out_of_range)?.clear();
     let out_of_range = MapError::OutOfRange { map: "REASON_COUNTS", index: u64::from(id.0) };
     for count in arrays.reasons(id).ok_or(out_of_range)? {
         if count.load() != 0 {
@@ -100,6 +116,13 @@ fn clear(arrays: &Arrays<'_>, id: ServiceId) -> Result<(), MapError> {
         }
     }
     Ok(())
+}
+
+/// A backend that takes nothing anyway is not counted as ejected.
+fn pardon(arrays: &Arrays<'_>, entry: &BackendCell, account: ServiceId) {
+    if let Some(outlier) = arrays.outlier(account) {
+        outlier::pardon(&entry.standing, outlier);
+    }
 }
 
 /// The programs' clock.

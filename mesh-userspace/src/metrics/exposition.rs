@@ -87,6 +87,9 @@ impl Figures {
         page.gauge(family::CLIENT_LIMIT, limits(|of| of.traffic.max_connections_per_client))?;
         page.gauge(family::RATE_LIMIT, limits(|of| of.traffic.connections_per_second))?;
         page.gauge(family::CLIENT_RATE_LIMIT, limits(|of| of.traffic.connections_per_second_per_client))?;
+        let ejected = self.services.iter().filter_map(|of| Some((named(of), number(of.ejected?.0))));
+        page.gauge(family::EJECTED, ejected)?;
+        page.counter(family::EJECTIONS, self.services.iter().filter_map(|of| Some((named(of), of.ejected?.1))))?;
         page.gauge(family::LEFT_OUT, [([], number(self.left_out as u64))])
     }
 

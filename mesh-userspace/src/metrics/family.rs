@@ -141,6 +141,10 @@ families! {
         "Most new connections a second from this node; no series where there is no limit";
     CLIENT_RATE_LIMIT = Gauge "mesh_service_client_new_connections_per_second_limit" Number SERVICE,
         "Most new connections a second of each client on this node; no series where there is no limit";
+    EJECTED = Gauge "mesh_service_backends_ejected" Number SERVICE,
+        "Backends that count as ejected from this node; no series where none is ever ejected";
+    EJECTIONS = Counter "mesh_service_ejections" Number SERVICE,
+        "Backends ejected from this node for failures in a row, each time";
     LEFT_OUT = Gauge "mesh_services_left_out" Number &[],
         "Services with figures that have no series here, because too many have";
 

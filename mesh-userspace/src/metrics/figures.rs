@@ -5,7 +5,7 @@ use crate::maps::Maps;
 use crate::model::ServiceKey;
 use crate::reconcile::Reconciler;
 use mesh_common::reason::Reason;
-use mesh_common::tables::UNLIMITED;
+use mesh_common::tables::{Outlier, UNLIMITED};
 use prometheus_client::metrics::histogram::Histogram;
 
 /// Services that have series of their own, at most. A series each for what is active and for the two limits, and one for
@@ -36,6 +36,8 @@ pub struct ServiceFigures {
     pub active: u64,
     /// By [`Reason`]'s number.
     pub reasons: [u64; Reason::ALL.len()],
+    /// Backends ejected now and ejections so far; `None` where none is ever ejected.
+    pub ejected: Option<(u64, u64)>,
     /// The limit in force.
     pub max_connections: Option<u64>,
     /// The limit in force.
@@ -49,7 +51,8 @@ impl ServiceFigures {
     fn has_any(&self) -> bool {
         let limits = [self.max_connections, self.max_connections_per_backend];
         let limited = limits.iter().any(Option::is_some) || self.traffic != TrafficLimits::default();
-        self.active > 0 || self.reasons.iter().any(|count| *count > 0) || limited
+        let judged = self.ejected.is_some();
+        self.active > 0 || self.reasons.iter().any(|count| *count > 0) || limited || judged
     }
 }
 
@@ -66,6 +69,10 @@ pub fn services<M: Maps>(reconciler: &Reconciler<M>) -> (Vec<ServiceFigures>, us
                 service: account.service.clone().filter(|service| !service.is_nodes())?,
                 active: arrays.service(account.id)?.active.load(),
                 reasons: [0; Reason::ALL.len()],
+                ejected: account.ports.iter().any(|port| port.rule.outlier).then(|| {
+                    let words = |entry: &Outlier| (entry.ejected.load(), entry.ejections.load());
+                    arrays.outlier(account.id).map_or((0, 0), words)
+                }),
                 max_connections: limit(account.max_connections),
                 max_connections_per_backend: limit(account.max_connections_per_backend),
                 traffic: (&account.traffic).into(),

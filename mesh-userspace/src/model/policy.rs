@@ -24,6 +24,8 @@ pub struct Policy {
     pub algorithm: Option<Algorithm>,
     /// What else `spec.loadBalancer` says.
     pub balance: Balance,
+    /// When its Services' backends are ejected.
+    pub outlier: Option<OutlierDetection>,
     /// Ports for which something else holds; what such a port does not say is the default, not what the policy says.
     pub ports: BTreeMap<u16, PortPolicy>,
     /// `metadata.creationTimestamp` as RFC 3339; empty when absent. The older wins a conflict.
@@ -44,6 +46,7 @@ impl Policy {
             limits: Limits::default(),
             algorithm: None,
             balance: Balance::default(),
+            outlier: None,
             ports: BTreeMap::new(),
             created: Arc::default(),
             generation: None,
@@ -63,6 +66,11 @@ impl Policy {
     /// How the connections of a Service's port are shared out.
     pub fn balance_of(&self, port: u16) -> &Balance {
         self.ports.get(&port).map_or(&self.balance, |port| &port.balance)
+    }
+
+    /// When the backends of a Service's port are ejected.
+    pub fn outlier_of(&self, port: u16) -> Option<OutlierDetection> {
+        self.outlier.filter(|_| !self.ports.contains_key(&port))
     }
 }
 
@@ -108,6 +116,25 @@ pub struct Rate {
     pub per_second: u32,
     /// Connections at once after a pause, 1 or more.
     pub burst: u32,
+}
+
+/// When backends of one Service are ejected, and for how long, on each node by itself. Times are milliseconds, 1 or more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutlierDetection {
+    /// How many connects in a row must fail; 0 for any number.
+    pub connects: u8,
+    /// How many connections in a row must be reset soon; 0 for any number.
+    pub resets: u8,
+    /// How long the first ejection lasts.
+    pub base_ejection: u64,
+    /// How long an ejection lasts at most.
+    pub max_ejection: u64,
+    /// How long a backend serves for one earlier ejection to be forgotten.
+    pub interval: u64,
+    /// Most backends of a port ejected at once, 0 to 100 per cent of them.
+    pub max_ejection_percent: u32,
+    /// While fewer backends of a port than this, 0 to 100 per cent, are not ejected, ejection is ignored.
+    pub min_health_percent: u32,
 }
 
 /// How the connections of one Service are shared out among its endpoints, besides the algorithm.

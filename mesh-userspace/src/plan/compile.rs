@@ -2,10 +2,12 @@
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
 use super::{BackendKey, DesiredPort, DesiredService, balance};
-use crate::model::{Endpoint, EndpointSlice, InternalTrafficPolicy, Policy, Rate, Service, ServicePort, SlowStart};
-use mesh_common::address::{Address, Port};
+use crate::model::{
+    Endpoint, EndpointSlice, InternalTrafficPolicy, OutlierDetection, Policy, Rate, Service, ServicePort, SlowStart,
+};
+use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
-use mesh_common::tables::{self, FrontendKey, TrafficRule, UNLIMITED};
+use mesh_common::tables::{self, FrontendKey, OutlierRule, Thresholds, TrafficRule, UNLIMITED};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -72,10 +74,12 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
         }
         desired
     });
+    let ports: Vec<DesiredPort> = ports.collect();
     Some(DesiredService {
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
         nodes: false,
-        ports: ports.collect(),
+        outlier: view.policy.and_then(|policy| policy.outlier).map(|of| outlier(&of, &ports)).unwrap_or_default(),
+        ports,
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),
         traffic: view.policy.map(traffic).unwrap_or_default(),
@@ -98,6 +102,21 @@ fn traffic(policy: &Policy) -> TrafficRule {
         client_limit: limits.max_connections_per_client,
         rate: limits.rate.map(rate),
         client_rate: limits.client_rate.map(rate),
+    }
+}
+
+/// When backends are ejected. One count holds for all ports: so many may be ejected that no port loses more than its part.
+fn outlier(detection: &OutlierDetection, ports: &[DesiredPort]) -> OutlierRule {
+    let sizes = ports.iter().filter(|port| port.outlier && !port.slots.is_empty());
+    let fewest = sizes.map(|port| port.slots.iter().collect::<HashSet<_>>().len() as u64).min().unwrap_or(0);
+    let part = |percent: u32| fewest * u64::from(percent.min(100)) / 100;
+    OutlierRule {
+        thresholds: Thresholds { connects: detection.connects, resets: detection.resets },
+        base_ejection: detection.base_ejection,
+        max_ejection: detection.max_ejection,
+        interval: detection.interval,
+        allowed: part(detection.max_ejection_percent),
+        ignored_above: part(100 - detection.min_health_percent.min(100)),
     }
 }
 
@@ -209,6 +228,8 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
         fenced: port.fenced,
         algorithm,
         hash: balance.map(|balance| balance.hash).unwrap_or_default(),
+        outlier: port.port.protocol == Protocol::Tcp
+            && view.policy.is_some_and(|policy| policy.outlier_of(port.port.port).is_some()),
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: slots(algorithm, balance.map_or(0, |balance| balance.table_size), &port.candidates),
         kept,

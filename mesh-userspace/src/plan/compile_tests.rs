@@ -192,6 +192,40 @@ fn a_port_that_a_policy_lists_has_what_is_said_there_and_no_more() {
     assert_eq!(algorithms, [Algorithm::Random, Algorithm::default(), Algorithm::RoundRobin]);
 }
 
+#[test]
+fn no_port_loses_more_endpoints_than_its_part() {
+    let service = service(&[("a", Tcp, 80), ("b", Tcp, 81), ("c", Tcp, 82), ("d", Udp, 53)]);
+    let detection = OutlierDetection {
+        connects: 5,
+        resets: 3,
+        base_ejection: 30_000,
+        max_ejection: 300_000,
+        interval: 10_000,
+        max_ejection_percent: 40,
+        min_health_percent: 70,
+    };
+    let policy = Policy {
+        outlier: Some(detection),
+        ports: [(82, PortPolicy::default())].into(),
+        ..Policy::asking_nothing(Kind::DestinationRule, "shop", "p")
+    };
+    let endpoints = |numbers: std::ops::Range<u8>| numbers.map(|n| endpoint(&format!("10.0.0.{n}"))).collect();
+    let slices = [
+        slice("few", &[("a", Tcp, 80), ("d", Udp, 53)], endpoints(1..6)),
+        slice("many", &[("b", Tcp, 81)], endpoints(1..11)),
+        slice("one", &[("c", Tcp, 82)], endpoints(1..2)),
+    ];
+    let addresses = ips(&["10.96.0.1"]);
+    let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &slices) }, HERE).unwrap();
+    assert_eq!(desired.ports.iter().map(|port| port.outlier).collect::<Vec<_>>(), [true, true, false, false]);
+    // Of five: 40 % are two, and with two out, 60 % are healthy.
+    assert_eq!((desired.outlier.allowed, desired.outlier.ignored_above), (2, 1));
+    assert_eq!(desired.outlier.thresholds, Thresholds { connects: 5, resets: 3 });
+    let none = Policy { outlier: None, ..policy };
+    let desired = compile(ServiceView { policy: Some(&none), ..view(&service, &addresses, &slices) }, HERE).unwrap();
+    assert!(desired.outlier == OutlierRule::default() && desired.ports.iter().all(|port| !port.outlier));
+}
+
 /// A policy that says only how connections are shared out.
 fn balanced(algorithm: Algorithm, balance: Balance) -> Policy {
     Policy { algorithm: Some(algorithm), balance, ..Policy::asking_nothing(Kind::TrafficPolicy, "shop", "p") }

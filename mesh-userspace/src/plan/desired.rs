@@ -2,7 +2,7 @@
 
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{FrontendKey, TrafficRule};
+use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -21,6 +21,8 @@ pub struct DesiredService {
     pub max_connections_per_backend: u64,
     /// What is asked for beyond that.
     pub traffic: TrafficRule,
+    /// When its backends are ejected; the default for never.
+    pub outlier: OutlierRule,
     /// Weights of backends where a comparison of loads needs them; 1 for the others.
     pub weights: BTreeMap<BackendKey, u32>,
 }
@@ -36,6 +38,8 @@ pub struct DesiredPort {
     pub algorithm: Algorithm,
     /// What Maglev hashes.
     pub hash: HashBy,
+    /// Whether its connections are judged, and its backends ejected as [`DesiredService::outlier`] says.
+    pub outlier: bool,
     /// How long a client may stay away and keep its backend, nanoseconds; 0 for no affinity.
     pub affinity_timeout: u64,
     /// What each slot says: each eligible backend once, sorted; by weight several times, evenly mixed; or Maglev's table.

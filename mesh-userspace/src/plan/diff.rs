@@ -143,6 +143,7 @@ impl Draft<'_> {
                 traffic: desired.traffic != TrafficRule::default(),
                 fenced: port.fenced,
                 nodes: account.nodes,
+                outlier: port.outlier,
             };
             entries.push(self.port(rule, live, port, &ids, &mut own_entry_free));
         }
@@ -167,6 +168,9 @@ impl Draft<'_> {
         }
         if account.traffic != desired.traffic {
             self.push(MapOp::SetTraffic { account: account.id, traffic: desired.traffic });
+        }
+        if account.outlier != desired.outlier {
+            self.push(MapOp::SetOutlier { account: account.id, outlier: desired.outlier });
         }
     }
 

@@ -7,7 +7,9 @@ use super::BackendKey;
 use crate::model::ServiceKey;
 use mesh_common::address::Address;
 use mesh_common::select::Algorithm;
-use mesh_common::tables::{BackendId, FrontendKey, Rate, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED};
+use mesh_common::tables::{
+    BackendId, FrontendKey, OutlierRule, Rate, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED,
+};
 use std::fmt;
 use std::time::Duration;
 
@@ -47,6 +49,13 @@ pub enum MapOp {
         account: ServiceId,
         /// What it asks for.
         traffic: TrafficRule,
+    },
+    /// Changes when backends of a live account are ejected. Rules say whether it is looked at.
+    SetOutlier {
+        /// The account.
+        account: ServiceId,
+        /// When.
+        outlier: OutlierRule,
     },
     /// A fresh entry of `BACKENDS` becomes a backend, serving from now on, in no slot yet.
     CreateBackend {
@@ -257,6 +266,7 @@ impl fmt::Display for RuleText<'_> {
             write!(f, " by {}", self.0.hash.name())?;
         }
         f.write_str(if self.0.traffic { ", as TRAFFIC says" } else { "" })?;
+        f.write_str(if self.0.outlier { ", ejecting as OUTLIERS says" } else { "" })?;
         f.write_str(if self.0.fenced { ", for those of SOURCES" } else { "" })
     }
 }
@@ -302,6 +312,16 @@ impl fmt::Display for MapOp {
             Self::SetTraffic { account, traffic } => {
                 write!(f, "TRAFFIC[{}]: ", account.0)?;
                 f.write_str(&traffic_text(traffic))
+            }
+            Self::SetOutlier { account, outlier } => {
+                write!(f, "OUTLIERS[{}]: ", account.0)?;
+                if *outlier == OutlierRule::default() {
+                    return f.write_str("nothing is ejected");
+                }
+                let OutlierRule { thresholds, base_ejection, max_ejection, allowed, .. } = outlier;
+                let time = |milliseconds: &u64| Duration::from_millis(*milliseconds);
+                write!(f, "ejected after {} failed connects or {} resets", thresholds.connects, thresholds.resets)?;
+                write!(f, " for {:?} to {:?}, at most {allowed}", time(base_ejection), time(max_ejection))
             }
             Self::CreateBackend { id, key, account, weight } => {
                 write!(f, "BACKENDS[{}]: {key} of account {}, new", id.0, account.0)?;

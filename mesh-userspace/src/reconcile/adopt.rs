@@ -10,7 +10,8 @@ use crate::plan::applied::{Account, Applied, AppliedBackend, AppliedPort, Gone, 
 use crate::plan::{BackendKey, MapOp};
 use mesh_common::address::{Address, Protocol};
 use mesh_common::tables::{
-    BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Rule, ServiceId, SlotRange, Traffic,
+    BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Outlier, Rule, ServiceId, SlotRange,
+    Traffic,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -190,7 +191,9 @@ impl Reader<'_> {
             let affinity_timeout = self.arrays.service(id).map_or(0, |entry| entry.affinity_timeout.load());
             self.applied.entries.insert(id, rule.account);
             let traffic = self.arrays.traffic(rule.account).filter(|_| rule.traffic).map(Traffic::load);
+            let outlier = self.arrays.outlier(rule.account).filter(|_| rule.outlier).map(Outlier::load);
             if let Some(account) = self.account(rule.account) {
+                account.outlier = outlier.unwrap_or(account.outlier);
                 account.traffic = traffic.unwrap_or(account.traffic);
                 account.ports.push(AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots });
             }

@@ -5,7 +5,8 @@ use crate::maps::{MapError, Maps};
 use crate::plan::applied::Quarantine;
 use mesh_common::address::Protocol;
 use mesh_common::admission::give_back;
-use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId, TrafficRule};
+use mesh_common::outlier;
+use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, OutlierRule, ServiceId, TrafficRule};
 use std::collections::{HashMap, HashSet};
 
 /// A TCP connect that has not sent a SYN after this many nanoseconds failed on this host (2 s; between the connect hook
@@ -70,6 +71,7 @@ impl<M: Maps> Reconciler<M> {
             }
         }
         self.compare(&counted, &mut audit);
+        self.settle_ejections(now / 1_000_000);
         for id in unnamed {
             self.retire_port(id);
         }
@@ -98,6 +100,26 @@ impl<M: Maps> Reconciler<M> {
             give_back(&client.active);
         }
         Ok(true)
+    }
+
+    /// Ejections that are over, and of backends that take no new connections, count no more. `now` is in milliseconds.
+    fn settle_ejections(&self, now: u64) {
+        let arrays = self.maps.arrays();
+        for account in self.applied.accounts().filter(|account| account.outlier != OutlierRule::default()) {
+            let Some(outlier) = arrays.outlier(account.id) else { continue };
+            if outlier.ejected.load() == 0 {
+                continue;
+            }
+            let in_slots: HashSet<BackendId> = account.ports.iter().flat_map(|port| &port.slots).copied().collect();
+            for backend in account.backends.values() {
+                let Some(entry) = arrays.backend(backend.id) else { continue };
+                if in_slots.contains(&backend.id) {
+                    outlier::is_out(&entry.standing, outlier, now);
+                } else {
+                    outlier::pardon(&entry.standing, outlier);
+                }
+            }
+        }
     }
 
     fn compare(&mut self, counted: &HashMap<Counted, u64>, audit: &mut Audit) {

@@ -1,12 +1,15 @@
 //! Figures and names for the API, read from the maps as they are now.
 
 use super::Reconciler;
+use crate::agent::monotonic;
 use crate::maps::Maps;
+use crate::maps::arrays::BackendCell;
 use crate::model::ServiceKey;
 use crate::plan::BackendKey;
+use mesh_common::outlier::Standing;
 use mesh_common::reason::Reason;
 use mesh_common::select::least_connections::Load;
-use mesh_common::tables::{BackendId, BackendState, FrontendKey, Rule, ServiceId};
+use mesh_common::tables::{BackendId, BackendState, FrontendKey, OutlierRule, Rule, ServiceId};
 use std::collections::BTreeSet;
 
 /// What is counted for one Service.
@@ -20,6 +23,12 @@ pub struct ServiceCounts {
     pub max_connections: u64,
     /// The limit in force.
     pub max_connections_per_backend: u64,
+    /// When its backends are ejected; `None` for never.
+    pub outlier: Option<OutlierRule>,
+    /// Backends that count as ejected.
+    pub ejected: u64,
+    /// Ejections since the account was opened.
+    pub ejections: u64,
     /// Why connections to its addresses went nowhere though no port was meant: counted on the account. By
     /// [`Reason`]'s number.
     pub account_reasons: [u64; Reason::ALL.len()],
@@ -61,12 +70,22 @@ pub struct BackendCounts {
     pub active: u64,
     /// Its weight as the programs compare it.
     pub weight: u64,
+    /// Whether it fails, and is ejected.
+    pub standing: Standing,
 }
 
 impl BackendCounts {
     /// Its load, as the programs compare it.
     pub fn load(&self) -> Load {
         Load { active: self.active, weight: self.weight }
+    }
+}
+
+impl ServiceCounts {
+    /// Whether a backend of the Service is ejected now, and that is not ignored.
+    pub fn is_out(&self, backend: &BackendCounts) -> bool {
+        let ignored = self.outlier.is_none_or(|rule| self.ejected > rule.ignored_above);
+        !ignored && backend.standing.left(monotonic() / 1_000_000) > 0
     }
 }
 
@@ -89,18 +108,25 @@ impl<M: Maps> Reconciler<M> {
             })
             .collect();
         let in_slots: BTreeSet<BackendId> = ports.iter().flat_map(|port| &port.slots).copied().collect();
-        let figures = |id| arrays.backend(id).map_or((0, 1), |entry| (entry.active.load(), entry.weight.load()));
+        let figures = |id| {
+            let figures = |entry: &BackendCell| (entry.active.load(), entry.weight.load(), entry.standing.load());
+            arrays.backend(id).map_or((0, 1, 0), figures)
+        };
         let serving = account.backends.iter().map(|(&key, backend)| (key, backend.id, BackendState::Serving));
         let gone = account.gone.iter().map(|(&key, &id)| (key, id, BackendState::Gone));
         let backends = serving.chain(gone).map(|(key, id, state)| {
-            let (active, weight) = figures(id);
-            BackendCounts { id, key, state, in_slots: in_slots.contains(&id), active, weight }
+            let (active, weight, standing) = figures(id);
+            let standing = Standing::unpack(standing);
+            BackendCounts { id, key, state, in_slots: in_slots.contains(&id), active, weight, standing }
         });
         Some(ServiceCounts {
             account: account.id,
             active: entry.active.load(),
             max_connections: account.max_connections,
             max_connections_per_backend: account.max_connections_per_backend,
+            outlier: account.ports.iter().any(|port| port.rule.outlier).then_some(account.outlier),
+            ejected: arrays.outlier(account.id).map_or(0, |entry| entry.ejected.load()),
+            ejections: arrays.outlier(account.id).map_or(0, |entry| entry.ejections.load()),
             account_reasons: self.reasons(account.id),
             backends: backends.collect(),
             ports,

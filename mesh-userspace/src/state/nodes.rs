@@ -8,7 +8,7 @@ use super::entry::KnownService;
 use crate::model::{Finding, NodePorts, Service, ServiceKey, Severity};
 use crate::plan::DesiredService;
 use mesh_common::address::{Address, Port, Protocol};
-use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
+use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -123,6 +123,7 @@ impl ClusterState {
             max_connections: UNLIMITED,
             max_connections_per_backend: UNLIMITED,
             traffic: TrafficRule::default(),
+            outlier: OutlierRule::default(),
             weights: BTreeMap::new(),
         })
     }

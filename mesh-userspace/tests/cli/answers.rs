@@ -407,6 +407,7 @@ pub fn figures(status: &Status) -> Figures {
     Figures {
         status: status.clone(),
         services: vec![ServiceFigures {
+            ejected: Some((1, 3)),
             service: ServiceKey::new("shop", "cart"),
             active: 5,
             reasons,

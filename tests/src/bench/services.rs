@@ -2,7 +2,7 @@
 
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
+use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use mesh_userspace::model::ServiceKey;
 use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService};
 use std::collections::BTreeMap;
@@ -55,6 +55,7 @@ pub fn desired(
         fenced: false,
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
+        outlier: false,
         affinity_timeout: 0,
         slots,
         kept: Vec::new(),
@@ -67,6 +68,7 @@ pub fn desired(
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,
         traffic: TrafficRule::default(),
+        outlier: OutlierRule::default(),
         weights: BTreeMap::new(),
     };
     (ServiceKey::new("bench", name(number)), desired)

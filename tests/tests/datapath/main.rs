@@ -3,6 +3,7 @@
 mod algorithms;
 mod clients;
 mod limits;
+mod outlier;
 mod picks;
 mod rates;
 mod script;

@@ -1,12 +1,14 @@
 //! Backends with the verdict on each, and what the maps count of them.
 
 use super::{Facts, limit, name};
+use crate::agent::monotonic;
 use crate::api::query::Scope;
 use crate::api::types::{Backend, BackendState, ServiceName, ServicePort};
 use crate::maps::Maps;
 use crate::model::Endpoint;
 use crate::plan::BackendKey;
 use crate::plan::eligible::{Verdict, Why};
+use crate::reconcile::{BackendCounts, ServiceCounts};
 use crate::state::ServiceDetail;
 use mesh_common::tables;
 use std::collections::HashMap;
@@ -78,9 +80,9 @@ impl<M: Maps> Facts<'_, M> {
 
     /// Every backend of a Service: by port, then those that are gone and still have connections.
     pub(super) fn backends_of<'b>(&'b self, detail: &'b ServiceDetail<'b>) -> Vec<Judged<'b>> {
-        let counts = self.reconciler.service_counts(&detail.service.key);
-        let max_connections = counts.as_ref().and_then(|counts| limit(counts.max_connections_per_backend));
-        let counted = counts.iter().flat_map(|counts| &counts.backends);
+        let all = self.reconciler.service_counts(&detail.service.key);
+        let max_connections = all.as_ref().and_then(|counts| limit(counts.max_connections_per_backend));
+        let counted = all.iter().flat_map(|counts| &counts.backends);
         let by_key: HashMap<BackendKey, _> = counted.clone().map(|backend| (backend.key, backend)).collect();
         let mut backends = Vec::new();
         for port in self.state.ports(detail) {
@@ -88,10 +90,12 @@ impl<M: Maps> Facts<'_, M> {
             candidates.sort_by_key(|candidate| candidate.backend);
             for candidate in candidates.iter().filter(|c| c.verdict != Verdict::Out(Why::Duplicate)) {
                 let counts = by_key.get(&candidate.backend);
+                let ejected = all.as_ref().zip(counts).and_then(|(all, backend)| ejected(all, backend));
                 let in_slots = counts.is_some_and(|counts| counts.in_slots);
                 let (state, why) = match candidate.verdict {
                     Verdict::Out(why) if candidate.endpoint.serving => (BackendState::Kept, why.sentence().to_owned()),
                     Verdict::Out(why) => (BackendState::Excluded, why.sentence().to_owned()),
+                    _ if in_slots && ejected.is_some() => (BackendState::Ejected, ejected.unwrap_or_default()),
                     verdict if in_slots => (BackendState::Eligible, verdict.sentence().to_owned()),
                     verdict => (BackendState::Excluded, format!("{}, and not in the maps yet", verdict.sentence())),
                 };
@@ -136,4 +140,17 @@ impl<M: Maps> Facts<'_, M> {
     fn ends(&self, id: tables::BackendId) -> bool {
         self.reconciler.applied().gone().any(|(gone, facts)| gone == id && facts.ends)
     }
+}
+
+/// Why a backend is ejected now; `None` when it is not.
+fn ejected(counts: &ServiceCounts, backend: &BackendCounts) -> Option<String> {
+    let rule = counts.outlier.filter(|_| counts.is_out(backend))?;
+    let (standing, left) = (backend.standing, backend.standing.left(monotonic() / 1_000_000));
+    let by_resets = rule.thresholds.resets > 0 && standing.resets >= rule.thresholds.resets;
+    let (failures, kind) = if by_resets {
+        (standing.resets, "reset soon after the handshake")
+    } else {
+        (standing.connects, "refused or unanswered")
+    };
+    Some(format!("ejected for another {} s after {failures} consecutive failures: {kind}", left.div_ceil(1_000)))
 }

@@ -221,7 +221,8 @@ impl<M: Maps> Facts<'_, M> {
         // A limit that only observes refuses nobody.
         let full = !rule.traffic.observe && rule.max_connections.is_some_and(|most| rule.active >= most);
         let shares = if full { HashMap::new() } else { self.shares(counts.as_ref(), &frontend) };
-        explanation.backends = backends.iter().map(|backend| candidate(backend, &shares)).collect();
+        let all_out = !backends.iter().any(|backend| backend.state == BackendState::Eligible);
+        explanation.backends = backends.iter().map(|backend| candidate(backend, all_out, &shares)).collect();
         if algorithm == Algorithm::Maglev {
             let note = "Maglev: each client keeps to one of them; NEXT is the part of all clients";
             explanation.notes.push(note.to_owned());
@@ -234,7 +235,12 @@ impl<M: Maps> Facts<'_, M> {
             let ranges: Vec<_> = detail.service.source_ranges.iter().map(ToString::to_string).collect();
             explanation.notes.push(format!("only clients in loadBalancerSourceRanges come in: {}", ranges.join(", ")));
         }
-        let eligible = backends.iter().filter(|backend| backend.state == BackendState::Eligible).count();
+        if policy.is_some_and(|policy| policy.outlier_of(dialled.port).is_some()) && dialled.protocol == Protocol::Tcp {
+            note_ejection(counts.as_ref(), all_out, explanation);
+        }
+
+        let in_slots = [BackendState::Eligible, BackendState::Ejected];
+        let eligible = backends.iter().filter(|backend| in_slots.contains(&backend.state)).count();
         let with_room = explanation.backends.iter().filter(|candidate| candidate.is_in).count();
         // Where all are full and that is only observed, any of them takes it.
         let with_room = if rule.traffic.observe && with_room == 0 { eligible } else { with_room };
@@ -332,17 +338,34 @@ impl<M: Maps> Facts<'_, M> {
         };
         let arrays = self.reconciler.maps().arrays();
         let cursor = arrays.service(port.id).map_or(0, |entry| entry.cursor.load());
-        let loads: HashMap<_, _> = counts.backends.iter().map(|backend| (backend.id, backend.load())).collect();
+        let by_id: HashMap<_, _> = counts.backends.iter().map(|backend| (backend.id, backend)).collect();
         let nothing = Load { active: u64::MAX, weight: 1 };
-        let slots = port.slots.iter().map(|id| loads.get(id).copied().unwrap_or(nothing));
-        let slots: Vec<Slot> =
-            slots.map(|load| Slot { has_room: load.active < counts.max_connections_per_backend, load }).collect();
+        let slot = |id| {
+            let backend = by_id.get(id);
+            let load = backend.map_or(nothing, |backend| backend.load());
+            let out = backend.is_some_and(|backend| port.rule.outlier && counts.is_out(backend));
+            Slot { has_room: load.active < counts.max_connections_per_backend, out, load }
+        };
+        let slots: Vec<Slot> = port.slots.iter().map(slot).collect();
         let mut shares = HashMap::new();
         for (id, share) in port.slots.iter().zip(likelihood::of_slots(port.rule.algorithm, cursor, &slots)) {
             *shares.entry(*id).or_default() += share;
         }
         shares
     }
+}
+
+/// Says how many backends may be ejected, and when that is ignored.
+fn note_ejection(counts: Option<&ServiceCounts>, all_out: bool, explanation: &mut Explanation) {
+    let Some((rule, ejected)) = counts.and_then(|counts| Some((counts.outlier?, counts.ejected))) else { return };
+    explanation.notes.push(match rule.allowed {
+        0 => "outlier detection: maxEjectionPercent of these backends is less than one, so none is ejected".to_owned(),
+        most if ejected > rule.ignored_above => {
+            format!("outlier detection: {ejected} of at most {most} are ejected, which minHealthPercent ignores")
+        }
+        _ if all_out && ejected > 0 => "outlier detection: all are ejected, which is ignored".to_owned(),
+        most => format!("outlier detection: {ejected} backends of the Service are ejected, at most {most} may be"),
+    });
 }
 
 /// What Maglev hashes by a policy; `None` for another algorithm.
@@ -380,9 +403,9 @@ fn refuse(explanation: &mut Explanation, reason: Reason, summary: &str) {
     explanation.summary = format!("{summary}; the client gets ECONNREFUSED");
 }
 
-fn candidate(backend: &Judged<'_>, shares: &HashMap<mesh_common::tables::BackendId, f64>) -> Candidate {
+fn candidate(backend: &Judged<'_>, all_out: bool, shares: &HashMap<mesh_common::tables::BackendId, f64>) -> Candidate {
     let text = |pick: fn(&Endpoint) -> &str| backend.endpoint.map(pick).unwrap_or_default().to_owned();
-    let eligible = backend.state == BackendState::Eligible;
+    let eligible = backend.state == BackendState::Eligible || all_out && backend.state == BackendState::Ejected;
     let full = backend.max_connections.is_some_and(|most| backend.active >= most);
     let why = match backend.max_connections {
         Some(most) if eligible && full => format!("at its limit: {} of {most} connections are open", backend.active),

@@ -125,6 +125,7 @@ fn reasons(counts: Option<&ServiceCounts>) -> BTreeMap<Reason, u64> {
     }
     let opened: u64 = counts.ports.iter().map(|port| port.opened).sum();
     let otherwise: u64 = Reason::OPENED_OTHERWISE.iter().filter_map(|reason| sums.get(reason)).sum();
+    sums.insert(Reason::Ejected, counts.ejections);
     sums.insert(Reason::Selected, opened.saturating_sub(otherwise));
     sums
 }

@@ -42,6 +42,8 @@ pub struct Backend {
 pub enum BackendState {
     /// It takes new connections.
     Eligible,
+    /// It failed too often in a row: it takes no new connections for a time.
+    Ejected,
     /// It takes no new connections and goes on with those that it has.
     Kept,
     /// It takes no connections: not ready, or not serving.
@@ -55,6 +57,7 @@ impl BackendState {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Eligible => "eligible",
+            Self::Ejected => "ejected",
             Self::Kept => "kept",
             Self::Excluded => "excluded",
             Self::Gone => "gone",

@@ -16,6 +16,7 @@ mod load_balancer;
 mod metadata;
 mod names;
 mod node;
+mod outlier_detection;
 mod pod;
 mod report;
 mod service;

@@ -6,6 +6,7 @@
 use super::limits::{self, LimitsSpec};
 use super::load_balancer::{self, LoadBalancer};
 use super::names::Names;
+use super::outlier_detection::{self, OutlierDetectionSpec};
 use super::report::Report;
 use super::{Parsed, metadata};
 use crate::crd::Status;
@@ -74,6 +75,9 @@ pub struct Spec {
     /// How a backend is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancer>,
+    /// When an endpoint that fails is ejected, and for how long: decided in the kernel of each node by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlier_detection: Option<OutlierDetectionSpec>,
 }
 
 /// A Service that a policy is attached to, as Gateway API policy attachment has it (GEP-2648).
@@ -140,6 +144,7 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
     let load_balancer = spec.load_balancer.clone().unwrap_or_default();
     let (algorithm, balance) = load_balancer::parse(names, &mut report, &load_balancer);
     let limits = limits::parse(&mut report, &spec.limits.clone().unwrap_or_default());
+    let outlier = spec.outlier_detection.as_ref().map(|spec| outlier_detection::parse(&mut report, spec));
     let created = metadata::created(&object.metadata);
     report.finish(Policy {
         kind: Kind::TrafficPolicy,
@@ -150,6 +155,7 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
         limits,
         algorithm,
         balance,
+        outlier,
         ports: BTreeMap::new(),
         created,
         generation: object.metadata.generation,

@@ -4,7 +4,7 @@ use super::Epoch;
 use crate::model::ServiceKey;
 use crate::plan::{BackendKey, DesiredService};
 use mesh_common::address::Address;
-use mesh_common::tables::{BackendId, FrontendKey, Rule, ServiceId, SlotRange, TrafficRule};
+use mesh_common::tables::{BackendId, FrontendKey, OutlierRule, Rule, ServiceId, SlotRange, TrafficRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A Service: the entry that counts for it, its ports, its backends.
@@ -25,6 +25,8 @@ pub struct Account {
     pub max_connections_per_backend: u64,
     /// What it asks for beyond that.
     pub traffic: TrafficRule,
+    /// When its backends are ejected.
+    pub outlier: OutlierRule,
     /// Its elements of `ADDRESSES`.
     pub addresses: Vec<Address>,
     /// Its live ports.
@@ -100,6 +102,7 @@ impl Account {
             max_connections: mesh_common::tables::UNLIMITED,
             max_connections_per_backend: mesh_common::tables::UNLIMITED,
             traffic: TrafficRule::default(),
+            outlier: OutlierRule::default(),
             addresses: Vec::new(),
             ports: Vec::new(),
             backends: BTreeMap::new(),

@@ -27,6 +27,7 @@ impl Applied {
                 self.change(account, |account| account.max_connections_per_backend = limit);
             }
             MapOp::SetTraffic { account, traffic } => self.change(account, |account| account.traffic = traffic),
+            MapOp::SetOutlier { account, outlier } => self.change(account, |account| account.outlier = outlier),
             MapOp::SetWeight { key, account, weight, .. } => self.change(account, |account| {
                 if let Some(backend) = account.backends.get_mut(&key) {
                     backend.weight = weight;

@@ -1,11 +1,13 @@
 //! Recounting connections.
 
 use super::convergence::ROOMY;
-use super::small::{agent, connect, grace, id, port, put, service, simple};
+use super::small::{Agent, agent, connect, grace, id, key, port, put, service, simple};
 use super::world::name;
 use crate::maps::Maps;
+use crate::plan::{DesiredPort, DesiredService};
 use crate::reconcile::{Counted, Drift};
-use mesh_common::tables::CONFIRMED;
+use mesh_common::outlier::{self, Outcome, Recorded};
+use mesh_common::tables::{CONFIRMED, OutlierRule, Thresholds};
 
 #[test]
 fn a_connect_that_failed_on_this_host_gives_its_slots_back_once() {
@@ -49,4 +51,32 @@ fn an_audit_frees_the_entry_of_a_port_that_no_connection_names() {
     agent.audit(0).unwrap();
     while grace(&mut agent) {}
     assert_eq!(agent.applied().used().services, 1);
+}
+
+#[test]
+fn an_ejection_that_is_over_or_of_one_that_takes_nothing_counts_no_more() {
+    let mut agent = agent(ROOMY);
+    let thresholds = Thresholds { connects: 1, resets: 1 };
+    let outlier = OutlierRule { thresholds, base_ejection: 5_000, allowed: 3, ..OutlierRule::default() };
+    let with = |slots: &[u8], kept: Vec<_>| DesiredService {
+        outlier,
+        ..service(0, vec![DesiredPort { kept, ..port(0, 80, slots) }])
+    };
+    put(&mut agent, 0, Some(with(&[1, 2], Vec::new())));
+    let [one, other] = [1, 2].map(|number| id(&agent, 0, number));
+    let account = agent.service_counts(&name(0)).unwrap().account;
+    let ejected = |agent: &Agent| agent.maps().arrays().outlier(account).unwrap().ejected.load();
+    for (backend, at) in [(one, 1_000), (other, 9_000)] {
+        let arrays = agent.maps().arrays();
+        let standing = &arrays.backend(backend).unwrap().standing;
+        let failed = outlier::record(standing, arrays.outlier(account).unwrap(), Outcome::ConnectFailed, at);
+        assert_eq!(failed, Recorded::Ejected);
+    }
+    agent.audit(5_999_000_000).unwrap();
+    assert_eq!(ejected(&agent), 2);
+    agent.audit(6_000_000_000).unwrap();
+    assert_eq!(ejected(&agent), 1, "the first is back");
+    put(&mut agent, 0, Some(with(&[1], vec![key(0, 2)])));
+    agent.audit(6_000_000_000).unwrap();
+    assert_eq!(ejected(&agent), 0, "the second takes no new connections");
 }

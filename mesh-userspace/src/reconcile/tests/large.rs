@@ -7,7 +7,7 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes, Subject};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
+use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -31,6 +31,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         fenced: false,
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
+        outlier: false,
         affinity_timeout: 0,
         slots: endpoints.map(backend).collect(),
         kept: Vec::new(),
@@ -43,6 +44,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,
         traffic: TrafficRule::default(),
+        outlier: OutlierRule::default(),
         weights: BTreeMap::new(),
     }
 }

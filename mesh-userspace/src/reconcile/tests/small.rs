@@ -6,7 +6,7 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{BackendId, Connection, FrontendKey, ServiceId, TrafficRule, UNLIMITED};
+use mesh_common::tables::{BackendId, Connection, FrontendKey, OutlierRule, ServiceId, TrafficRule, UNLIMITED};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
         fenced: false,
         algorithm: Algorithm::Random,
         hash: HashBy::Client,
+        outlier: false,
         affinity_timeout: 0,
         slots: endpoints.iter().map(|&e| endpoint(service, e, 80, Protocol::Tcp)).collect(),
         kept: Vec::new(),
@@ -37,6 +38,7 @@ pub fn service(service: u8, ports: Vec<DesiredPort>) -> DesiredService {
         max_connections: UNLIMITED,
         max_connections_per_backend: UNLIMITED,
         traffic: TrafficRule::default(),
+        outlier: OutlierRule::default(),
         weights: BTreeMap::new(),
     }
 }

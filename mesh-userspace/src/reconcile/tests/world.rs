@@ -6,7 +6,8 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
-    BackendState, BackendTag, FilterBit, FrontendKey, Rate, Rule, SlotRange, SlowStart, TrafficRule, UNLIMITED,
+    BackendState, BackendTag, FilterBit, FrontendKey, Outlier, OutlierRule, Rate, Rule, SlotRange, SlowStart,
+    TrafficRule, UNLIMITED,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -105,7 +106,18 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         let hash = HashBy::ALL[numbers.below(2) as usize];
         let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
         let end_gone = numbers.one_in(2);
-        ports.push(DesiredPort { frontends, fenced: false, algorithm, hash, affinity_timeout, slots, kept, end_gone });
+        let outlier = numbers.one_in(2);
+        ports.push(DesiredPort {
+            frontends,
+            fenced: false,
+            algorithm,
+            hash,
+            outlier,
+            affinity_timeout,
+            slots,
+            kept,
+            end_gone,
+        });
     }
     let backends = ports.iter().flat_map(|port| port.slots.iter().chain(&port.kept)).copied().collect::<BTreeSet<_>>();
     let weights = backends.into_iter().map(|key| (key, 1 + numbers.below(2) as u32)).filter(|(_, weight)| *weight != 1);
@@ -119,12 +131,22 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         rate,
         client_rate: rate.filter(|_| numbers.one_in(2)),
     };
+    let outlier = OutlierRule { allowed: numbers.below(3), interval: 1, ..OutlierRule::default() };
     let (max_connections, max_connections_per_backend) = (limit(numbers), limit(numbers));
-    DesiredService { addresses, nodes: false, ports, max_connections, max_connections_per_backend, traffic, weights }
+    DesiredService {
+        addresses,
+        nodes: false,
+        ports,
+        max_connections,
+        max_connections_per_backend,
+        traffic,
+        outlier,
+        weights,
+    }
 }
 
 /// What clients get by one frontend: algorithm and hash, both limits, what else is asked for, slots with weights.
-type Reached = ((Algorithm, HashBy), (u64, u64), TrafficRule, Vec<(BackendKey, u32)>);
+type Reached = ((Algorithm, HashBy), (u64, u64), (TrafficRule, Option<OutlierRule>), Vec<(BackendKey, u32)>);
 
 /// What the maps mean, without ids.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -152,7 +174,8 @@ pub fn expected_of<'a>(services: impl Iterator<Item = &'a DesiredService>) -> Me
                 let limits = (service.max_connections, service.max_connections_per_backend);
                 let weight = |key: &BackendKey| (*key, service.weights.get(key).copied().unwrap_or(1));
                 let slots = port.slots.iter().map(weight).collect();
-                meaning.frontends.insert(key, ((port.algorithm, port.hash), limits, service.traffic, slots));
+                let asked = (service.traffic, port.outlier.then_some(service.outlier));
+                meaning.frontends.insert(key, ((port.algorithm, port.hash), limits, asked, slots));
             }
             meaning.serving.extend(port.slots.iter().chain(&port.kept));
         }
@@ -184,8 +207,9 @@ pub fn meaning(maps: &impl Maps) -> Meaning {
         });
         let limits = (account.max_connections.load(), account.max_connections_per_backend.load());
         let traffic = arrays.traffic(rule.account).expect("an account in range");
+        let outlier = arrays.outlier(rule.account).filter(|_| rule.outlier).map(Outlier::load);
         let traffic = if rule.traffic { traffic.load() } else { TrafficRule::default() };
-        meaning.frontends.insert(key, ((rule.algorithm, rule.hash), limits, traffic, slots.collect()));
+        meaning.frontends.insert(key, ((rule.algorithm, rule.hash), limits, (traffic, outlier), slots.collect()));
         by_account.entry(rule.account.0).or_default().push(key);
     }
     for keys in by_account.values_mut() {

@@ -156,15 +156,34 @@ pub const TRAFFIC: &[Field] = &[
     unsupported("connectionPool.http.useClientProtocol", HTTP, "remove it: the client's protocol is what arrives"),
     unsupported("connectionPool.http.maxConcurrentStreams", HTTP, "set it in the client or the server"),
     object("outlierDetection"),
-    unsupported("outlierDetection.consecutiveErrors", OUTLIER_OLD, OUTLIER_DO),
-    unsupported("outlierDetection.splitExternalLocalOriginErrors", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.consecutiveLocalOriginFailures", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.consecutiveGatewayErrors", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.consecutive5xxErrors", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.interval", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.baseEjectionTime", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.maxEjectionPercent", OUTLIER, OUTLIER_DO),
-    unsupported("outlierDetection.minHealthPercent", OUTLIER, OUTLIER_DO),
+    honoured(
+        "outlierDetection.consecutiveErrors",
+        "deprecated in Istio: as `consecutive5xxErrors`, where that is left out",
+    ),
+    honoured(
+        "outlierDetection.splitExternalLocalOriginErrors",
+        "with true, connects that fail are counted against `consecutiveLocalOriginFailures`, resets against the others",
+    ),
+    honoured(
+        "outlierDetection.consecutiveLocalOriginFailures",
+        "connects in a row that are refused or unanswered for a second, with `splitExternalLocalOriginErrors`; up to 255",
+    ),
+    honoured("outlierDetection.consecutiveGatewayErrors", "as `consecutive5xxErrors`; the lower of the two ejects"),
+    honoured(
+        "outlierDetection.consecutive5xxErrors",
+        "connects in a row that fail, and by themselves connections in a row that are reset within a second before anything was \
+         received; up to 255. HTTP is not read: no status counts",
+    ),
+    honoured(
+        "outlierDetection.interval",
+        "after so long one earlier ejection is forgotten; backends are ejected and come back at once, not by the interval",
+    ),
+    honoured("outlierDetection.baseEjectionTime", "times the ejections that are not forgotten, up to 300 s or this"),
+    honoured(
+        "outlierDetection.maxEjectionPercent",
+        "of a port's endpoints, rounded down and never more: 10, the default, ejects none of fewer than ten",
+    ),
+    honoured("outlierDetection.minHealthPercent", "while fewer are not ejected, ejected ones are chosen, too"),
     object("tls"),
     Field { path: "tls.mode", fate: Fate::Values(TLS_MODES) },
     unsupported("tls.clientCertificate", TLS, EXPECT),
@@ -188,15 +207,15 @@ pub const PORT: &[Field] = &[
     ),
     unsupported("loadBalancer.warmup", WARMUP, WARMUP_DO),
     unsupported("loadBalancer.warmupDurationSecs", WARMUP, WARMUP_DO),
+    unsupported(
+        "outlierDetection",
+        "one rule holds for all ports of a Service; backends of a port that is listed are not ejected",
+        "write it under spec.trafficPolicy and do not list the port, or make a Service of the port",
+    ),
 ];
 
 const WARMUP: &str = "a new backend is new for all ports of a Service";
 const WARMUP_DO: &str = "write it under spec.trafficPolicy";
-
-const OUTLIER: &str = "backends are not ejected for failures yet";
-const OUTLIER_OLD: &str =
-    "deprecated in Istio (its place is consecutive5xxErrors), and backends are not ejected for failures yet";
-const OUTLIER_DO: &str = "expect readiness alone to take a backend out";
 
 const SIMPLE: &[(&str, Fate)] = &[
     ("UNSPECIFIED", Fate::Honoured("mesh's own default, `Random`")),

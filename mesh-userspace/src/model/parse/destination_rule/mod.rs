@@ -7,6 +7,7 @@ mod balance;
 pub mod fields;
 mod host;
 mod locality;
+mod outlier;
 mod walk;
 
 use super::names::Names;
@@ -40,10 +41,11 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
     let traffic = &spec["trafficPolicy"];
     let limits = Limits { max_connections: max_connections(&mut report, traffic), ..Limits::default() };
     let (algorithm, balance) = balance::read(names, &mut report, "spec.trafficPolicy", traffic);
+    let outlier = outlier::outlier_detection(&mut report, traffic);
     let ports = ports(names, &mut report, traffic);
     let (mut targets, mut wildcard) = targets(&mut report, spec, &namespace);
     let shares_out = algorithm.is_some() || balance != Balance::default();
-    let asks = limits != Limits::default() || shares_out || !ports.is_empty();
+    let asks = limits != Limits::default() || shares_out || outlier.is_some() || !ports.is_empty();
     if !(asks && is_for_all(&mut report, spec)) {
         // It takes nothing from a policy that asks for something.
         (targets, wildcard) = (Vec::new(), None);
@@ -57,6 +59,7 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
         limits,
         algorithm,
         balance,
+        outlier,
         ports,
         created: metadata::created(&object.metadata),
         generation: object.metadata.generation,

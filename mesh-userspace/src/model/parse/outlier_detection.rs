@@ -1,0 +1,79 @@
+//! `spec.outlierDetection` of a `TrafficPolicy`, as it is written and as it is understood.
+
+use super::report::Report;
+use crate::model::OutlierDetection;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The longest time: a day, in seconds.
+const LONGEST: u32 = 86_400;
+
+/// When an endpoint that fails is ejected, and for how long: Envoy's outlier detection, kept in the kernel of each node.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [order()]))]
+pub struct OutlierDetectionSpec {
+    /// How many connections in a row must fail for an endpoint to be ejected. Connects that are refused or unanswered for a
+    /// second are counted, and by themselves connections that are reset within a second before anything was received.
+    #[schemars(range(min = 1, max = 255))]
+    pub consecutive_failures: u32,
+    /// How many seconds the first ejection lasts; the next lasts twice as long, and so on. 30 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST))]
+    pub base_ejection_seconds: Option<u32>,
+    /// How many seconds an ejection lasts at most; 300 by default, or baseEjectionSeconds where that is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST))]
+    pub max_ejection_seconds: Option<u32>,
+    /// After how many seconds of serving one earlier ejection is forgotten; 10 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST))]
+    pub interval_seconds: Option<u32>,
+    /// Most endpoints that are ejected at once, in per cent of a port's endpoints, rounded down; 50 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100))]
+    pub max_ejection_percent: Option<u32>,
+    /// While fewer endpoints than this, in per cent, are not ejected, ejected ones are chosen, too; 0 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100))]
+    pub min_health_percent: Option<u32>,
+}
+
+/// The rule that the longest time is no shorter than the first.
+fn order() -> serde_json::Value {
+    serde_json::json!({
+        "rule": "!has(self.maxEjectionSeconds) || self.maxEjectionSeconds >= (has(self.baseEjectionSeconds) ? self.baseEjectionSeconds : 30)",
+        "message": "maxEjectionSeconds must not be less than baseEjectionSeconds",
+    })
+}
+
+/// Understands it; what is wrong goes to the report.
+pub(super) fn parse(report: &mut Report, spec: &OutlierDetectionSpec) -> OutlierDetection {
+    let mut within = |field: &str, number: u32, least: u32, most: u32| {
+        if !(least..=most).contains(&number) {
+            let field = format!("spec.outlierDetection.{field}");
+            report.reject(field, format!("{number} is out of range"), format!("write {least} to {most}"));
+        }
+        number
+    };
+    let failures = within("consecutiveFailures", spec.consecutive_failures, 1, 255);
+    let base = within("baseEjectionSeconds", spec.base_ejection_seconds.unwrap_or(30), 1, LONGEST);
+    let most = within("maxEjectionSeconds", spec.max_ejection_seconds.unwrap_or(base.max(300)), 1, LONGEST);
+    let interval = within("intervalSeconds", spec.interval_seconds.unwrap_or(10), 1, LONGEST);
+    let max_ejection_percent = within("maxEjectionPercent", spec.max_ejection_percent.unwrap_or(50), 0, 100);
+    let min_health_percent = within("minHealthPercent", spec.min_health_percent.unwrap_or(0), 0, 100);
+    if most < base {
+        let message = format!("{most} s is shorter than the first ejection, which lasts {base} s");
+        report.reject("spec.outlierDetection.maxEjectionSeconds", message, format!("write {base} or more"));
+    }
+    let failures = u8::try_from(failures).unwrap_or(u8::MAX);
+    OutlierDetection {
+        connects: failures,
+        resets: failures,
+        base_ejection: u64::from(base) * 1_000,
+        max_ejection: u64::from(most) * 1_000,
+        interval: u64::from(interval) * 1_000,
+        max_ejection_percent,
+        min_health_percent,
+    }
+}
