@@ -364,7 +364,7 @@ fn note_ejection(counts: Option<&ServiceCounts>, all_out: bool, explanation: &mu
             format!("outlier detection: {ejected} of at most {most} are ejected, which minHealthPercent ignores")
         }
         _ if all_out && ejected > 0 => "outlier detection: all are ejected, which is ignored".to_owned(),
-        most => format!("outlier detection: {ejected} backends of the Service are ejected, at most {most} may be"),
+        most => format!("outlier detection: {ejected} of at most {most} backends of the Service are ejected"),
     });
 }
 
