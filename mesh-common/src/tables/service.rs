@@ -68,6 +68,7 @@ impl SlotRange {
 /// Bits 0 to 7 are the algorithm, 8 to 15 what it hashes, 16 the flag of [`Rule::traffic`], 17 that of
 /// [`Rule::outlier`], 18 that of [`Rule::fenced`], 19 that of [`Rule::nodes`], 32 to 63 the account.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a bit of the word")]
 pub struct Rule {
     /// The entry that counts for the whole Service.
     pub account: ServiceId,
