@@ -112,9 +112,11 @@ const ALL_FULL: u64 = 0;
 const ALL_OUT: u64 = 1;
 
 /// Takes a slot on the first backend after `first` that has room and is not ejected: its id, then its slot, 32 bits each.
-/// `judged` is the account that ejects, or 0. A function of its own: connect() needs it twice.
+/// `judged` is the account that ejects, or 0. A function of its own: connect() needs it twice;
+/// global, as those in `limits`.
 #[inline(never)]
-fn spill(range: u64, first: u32, limit: u64, judged: u32) -> u64 {
+#[unsafe(no_mangle)]
+extern "C" fn spill(range: u64, first: u32, limit: u64, judged: u32) -> u64 {
     let range = SlotRange::unpack(range);
     let mut search = Search { range, first, found: BackendId(0), slot: 0, limit, judged, healthy: 0 };
     let tries = range.len.saturating_sub(1);
