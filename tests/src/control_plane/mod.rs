@@ -115,6 +115,18 @@ impl<'w> ControlPlane<'w> {
         self.publish_slices()
     }
 
+    /// A pod's program dies, and its endpoints go on to say what they said: no probe has noticed.
+    pub fn crash(&mut self, pod: &str) -> Result<()> {
+        self.pods.get_mut(pod)?.crash();
+        Ok(())
+    }
+
+    /// A pod's program that died is started again.
+    pub fn recover(&mut self, pod: &str) -> Result<()> {
+        self.pods.get_mut(pod)?;
+        self.pods.listen(&self.services)
+    }
+
     /// Ends a pod: its endpoints go, then its processes. Nothing takes its place before [`ControlPlane::reconcile`].
     pub fn end(&mut self, pod: &str) -> Result<()> {
         let replica = self.pods.take(pod)?;

@@ -4,7 +4,7 @@ use super::service::{ServedService, target};
 use super::workload::{Port, Workload, transport};
 use crate::echo::Listen;
 use crate::object::ObjectName;
-use crate::world::{Pod, World};
+use crate::world::{Pod, Process, World};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,12 +35,20 @@ pub struct Replica {
     /// What its endpoints say.
     pub state: PodState,
     listening: BTreeSet<Listen>,
+    servers: Vec<Process>,
 }
 
 impl Replica {
     /// Its name.
     pub fn name(&self) -> &str {
         self.pod.name()
+    }
+
+    /// Its program dies: from now on its ports refuse.
+    pub fn crash(&mut self) {
+        self.servers.iter_mut().for_each(Process::kill);
+        self.servers.clear();
+        self.listening.clear();
     }
 }
 
@@ -109,6 +117,7 @@ impl<'w> Pods<'w> {
             ports: workload.ports.clone(),
             state: PodState::Ready,
             listening: BTreeSet::new(),
+            servers: Vec::new(),
         })
     }
 
@@ -125,7 +134,7 @@ impl<'w> Pods<'w> {
             }
             let missing: Vec<_> = wanted.difference(&replica.listening).copied().collect();
             if !missing.is_empty() {
-                replica.pod.serve(&missing)?;
+                replica.servers.push(replica.pod.serve(&missing)?);
                 replica.listening.extend(missing);
             }
         }

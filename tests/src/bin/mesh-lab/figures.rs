@@ -110,9 +110,9 @@ fn refusals_of(agent: &Agent, service: &str) -> Result<BTreeMap<String, u64>> {
     struct Detail {
         reasons: BTreeMap<String, u64>,
     }
-    const CHOICES: [&str; 4] = ["selected", "spilled", "flow-kept", "affinity"];
+    const OTHERS: [&str; 5] = ["selected", "spilled", "flow-kept", "affinity", "ejected"];
     let Detail { mut reasons } = parse(agent, &["service", "show", service])?;
-    reasons.retain(|reason, times| *times > 0 && !CHOICES.contains(&reason.as_str()));
+    reasons.retain(|reason, times| *times > 0 && !OTHERS.contains(&reason.as_str()) && !reason.starts_with("observed"));
     Ok(reasons)
 }
 

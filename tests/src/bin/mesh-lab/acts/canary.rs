@@ -3,6 +3,7 @@
 use super::change::{choose, pods};
 use crate::lab::Lab;
 use anyhow::{Context, Result, ensure};
+use mesh_tests::client::Tally;
 use mesh_tests::control_plane::Frontend;
 use mesh_tests::echo::Transport;
 use mesh_tests::object::{Object, ObjectName};
@@ -30,7 +31,7 @@ pub fn play(lab: &mut Lab) -> Result<()> {
         lab.plane.apply(std::slice::from_ref(&split))?;
         policy = Some(split.name);
         let moved = lab.watch(&format!("the canary to take {percent} per cent"), |lab| {
-            let answers = count(lab, &frontend)?;
+            let answers = answers(lab, &frontend)?;
             let seen = answers.get(&canary).copied().unwrap_or_default();
             ensure!(u64::from(seen) * 100 == u64::from(percent) * u64::from(COUNTED), "{answers:?}");
             Ok(())
@@ -43,10 +44,10 @@ pub fn play(lab: &mut Lab) -> Result<()> {
         );
     }
     if let Some(policy) = policy {
-        lab.plane.delete(&policy)?;
+        withdraw(lab, &frontend, &policy)?;
     }
     let back = lab.watch("every pod to be chosen again", |lab| {
-        let answers = count(lab, &frontend)?;
+        let answers = answers(lab, &frontend)?;
         let expected = pods(lab, &workload).len();
         ensure!(answers.len() == expected, "{answers:?}");
         Ok(())
@@ -61,8 +62,17 @@ pub fn ungoverned(lab: &Lab) -> Option<(Frontend, ObjectName)> {
     choose(lab).filter(|(frontend, _)| !is_governed(lab, frontend))
 }
 
+/// Takes the lab's own policy away, and waits until it is out of force.
+pub fn withdraw(lab: &mut Lab, frontend: &Frontend, policy: &ObjectName) -> Result<()> {
+    lab.plane.delete(policy)?;
+    lab.watch("the lab's own policy to be gone", |lab| {
+        ensure!(!is_governed(lab, frontend), "it is in force");
+        Ok(())
+    })
+}
+
 /// Whether a policy is in force for it: two would be in conflict.
-fn is_governed(lab: &Lab, frontend: &Frontend) -> bool {
+pub fn is_governed(lab: &Lab, frontend: &Frontend) -> bool {
     let asked = lab.world.agent().ask(&["service", "list"]);
     asked.is_ok_and(|services| {
         services.as_array().into_iter().flatten().any(|service| {
@@ -97,13 +107,18 @@ fn service_pods(canary: &str) -> &str {
     canary.rsplit_once('-').map_or(canary, |(workload, _)| workload)
 }
 
-/// Who answered how often.
-fn count(lab: &Lab, frontend: &Frontend) -> Result<BTreeMap<String, u32>> {
-    let client = &lab.clients[0];
-    let tally = match frontend.transport {
-        Transport::Tcp => client.tally(frontend.address, COUNTED)?,
-        Transport::Udp => client.tally_udp(frontend.address, COUNTED)?,
-    };
+/// Who answered how often; none may fail.
+fn answers(lab: &Lab, frontend: &Frontend) -> Result<BTreeMap<String, u32>> {
+    let tally = count(lab, frontend)?;
     ensure!(tally.errors.is_empty(), "{:?}", tally.errors);
     Ok(tally.answers)
+}
+
+/// Connects so many times, one after the other.
+pub fn count(lab: &Lab, frontend: &Frontend) -> Result<Tally> {
+    let client = &lab.clients[0];
+    Ok(match frontend.transport {
+        Transport::Tcp => client.tally(frontend.address, COUNTED)?,
+        Transport::Udp => client.tally_udp(frontend.address, COUNTED)?,
+    })
 }

@@ -2,6 +2,7 @@
 
 mod canary;
 mod change;
+mod ejection;
 mod limit;
 mod orphan;
 mod spread;
@@ -17,5 +18,6 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     limit::play(lab)?;
     canary::play(lab)?;
     surge::play(lab)?;
+    ejection::play(lab)?;
     orphan::play(lab)
 }

@@ -1,6 +1,6 @@
 //! The evening's second act: a limit is watched before it bites, and then holds against a surge.
 
-use super::canary::ungoverned;
+use super::canary::{ungoverned, withdraw};
 use crate::hold::Hold;
 use crate::lab::Lab;
 use crate::promises::same;
@@ -54,7 +54,7 @@ pub fn play(lab: &mut Lab) -> Result<()> {
         Ok(())
     });
     lab.note(&format!("of {SURGE} new ones exactly {EACH} fit"), exact);
-    lab.plane.delete(&policy.name)?;
+    withdraw(lab, &frontend, &policy.name)?;
     lab.traffic.visit(lab.visited());
     Ok(())
 }
