@@ -24,6 +24,9 @@ const GOOD: &[&str] = &[
     "loadBalancer: {weights: [{podNamePrefix: web-, weight: 0}, {nodeName: node-1, weight: 1000}, {zone: z, weight: 1}]}",
     "loadBalancer: {split: [{podNamePrefix: canary-, percent: 5}, {podNamePrefix: web-, percent: 95, fromZone: z}]}",
     "limits: {maxConnections: 5}\nloadBalancer: {algorithm: RoundRobin}",
+    "limits: {maxConnectionsPerClient: 4, mode: Observe}",
+    "limits: {connectionsPerSecond: 100, connectionBurst: 20}",
+    "outlierDetection: {consecutiveFailures: 3}",
 ];
 
 /// Specs that it refuses, and a part of what it says.
@@ -48,7 +51,10 @@ const BAD: &[(&str, &str)] = &[
     ("loadBalancer: {slowStart: {minPercent: 10}}", "windowSeconds: Required value"),
     ("loadBalancer: {weights: [{zone: z, weight: 1001}]}", "should be less than or equal to 1000"),
     ("loadBalancer: {split: [{zone: z, percent: 101}]}", "should be less than or equal to 100"),
+    ("limits: {connectionsPerSecond: 0}", "should be greater than or equal to 1"),
+    ("outlierDetection: {}", "consecutiveFailures: Required value"),
     // Words.
+    ("limits: {maxConnections: 1, mode: Sometimes}", "Unsupported value: \"Sometimes\""),
     ("loadBalancer: {algorithm: Fastest}", "Unsupported value: \"Fastest\": supported values: \"Random\""),
     ("loadBalancer: {algorithm: random}", "Unsupported value: \"random\""),
     ("loadBalancer: {algorithm: Maglev, hash: Cookie}", "Unsupported value: \"Cookie\""),

@@ -40,7 +40,7 @@ pub struct LimitsSpec {
     #[schemars(range(min = 1, max = MOST))]
     pub connection_burst_per_client: Option<u32>,
     /// Enforce, the default; or Observe, which counts what these limits would refuse and refuses nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "modes")]
     pub mode: Option<String>,
 }
