@@ -14,7 +14,7 @@ use crate::sources;
 use crate::verdict::Verdict;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::reason::Reason;
-use mesh_common::tables::{BackendTag, Flow, FlowKey, FrontendKey, ReplyKey, SlotRange};
+use mesh_common::tables::{BackendTag, Flow, FlowKey, FrontendKey, ReplyKey, Rule, SlotRange};
 
 const ANY: u64 = 0;
 
@@ -63,14 +63,17 @@ pub fn source_shown<const V6: bool>(socket: &SockAddr<V6>) -> Option<(Address, P
     Some((frontend.address, frontend.port))
 }
 
-/// The backend of the flow, while it serves.
+/// The backend of the flow, while it serves. Its entry may have become that of the same pod and port for another Service.
 #[inline(always)]
 fn going_on(key: &FlowKey) -> Option<(Address, Port)> {
     // SAFETY: what is read is checked against the backend below, so a reused element is noticed.
     let flow = unsafe { FLOWS.get(key) }?;
+    let account = Rule::account_of(SERVICES.get(key.service.0)?.rule.load());
     let backend = BACKENDS.get(flow.backend.0)?;
     let tag = backend.tag.load();
-    let same = backend.address == flow.address && BackendTag::port_of(tag) == flow.port;
+    let same = backend.address == flow.address
+        && BackendTag::port_of(tag) == flow.port
+        && BackendTag::account_of(tag) == account;
     if same && BackendTag::is_serving(tag) { Some((flow.address, flow.port)) } else { None }
 }
 

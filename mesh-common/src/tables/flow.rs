@@ -15,7 +15,8 @@ pub struct FlowKey {
     pub _pad: u32,
 }
 
-/// Value of `FLOWS`. 24 bytes. Address and port are repeated so that a reused id is noticed.
+/// Value of `FLOWS`. 24 bytes. Address and port are repeated so that a reused id is noticed; the Service is compared by its
+/// account.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flow {

@@ -81,8 +81,6 @@ was seen after each step.
 
 const OUTSIDE: &str = "\
 - 5, 6, 12, 15, 16 for clients outside the cluster: NodePorts, load balancers' addresses and external IPs need the packet path.
-- 22, a sender that does not connect, when its Service is left without an endpoint: it is told by an error \
-(`tests/tests/semantics`); on this cluster some runs saw silence, so that it is not a case here until that is understood.
 - 24, SCTP: `mesh status` and a condition name the Services that ask for it.
 - 27, sandboxes whose sockets the node does not see (Kata, gVisor, KubeVirt): their packets are not translated.
 - 30, mounts by a ClusterIP (NFS, SMB, Ceph): the first connection is made by `mount` or by the kernel for it, the later ones by \
@@ -92,7 +90,6 @@ a headless Service's name.
 ## What owners of Services choose, which kube-proxy has no answer to
 
 - 31, the annotation `mesh.dev/drain`: connections to a removed endpoint are kept or ended (`tests/tests/semantics/owner.rs`).
-- 32, the label `mesh.dev/data-plane` on pods and namespaces (`tests/tests/semantics/left_alone.rs`; on this \
-cluster one run of several still translated some connections, so that it is not a case here until that is understood).
+- 32, the label `mesh.dev/data-plane` on pods and namespaces (`tests/tests/semantics/left_alone.rs`, and above).
 - 33, what is not served is said in `mesh status`, in the log, and on the object (`tests/tests/report.rs`).
 ";

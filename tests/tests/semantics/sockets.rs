@@ -1,6 +1,6 @@
 //! What sockets observe as endpoints come and go: 20 to 23.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mesh_tests::client::Datagrams;
 use mesh_tests::echo::Listen;
 use mesh_tests::expect::{counts, tcp_reaches, udp_reaches};
@@ -195,6 +195,33 @@ fn s22_an_unconnected_udp_sender_is_told_when_its_service_is_deleted() -> Result
     fails("after that, too, was deleted, a sender", &[ECONNREFUSED], ask)?;
     world.apply(&service("web").cluster_ip("10.96.0.10").udp(53, 53).yaml())?;
     answers("when its Service is back, a sender", "web-1", ask)
+}
+
+#[test]
+fn s22_a_flow_does_not_go_on_with_another_services_endpoint() -> Result<()> {
+    let world = World::new()?;
+    let a = world.backend("web-1", &PORTS)?;
+    world.apply(&service("web").cluster_ip("10.96.0.10").udp(53, 53).yaml())?;
+    world.apply(&slice("web").udp(53).endpoint(&a).yaml())?;
+    world.agent().start()?;
+    let client = world.client("client")?;
+    let socket = client.udp()?;
+    let ask = || socket.ask_at(at("10.96.0.10:53"), "who").map(|(answer, _)| answer.server);
+    answers("at first, a sender", "web-1", ask)?;
+    world.apply(&slice("web").udp(53).yaml())?;
+    fails("after the Service was scaled to zero, a sender", &[ECONNREFUSED], ask)?;
+    // The entry that its flow names is free by then, and becomes that of the same pod and port for another Service.
+    wait_for("the endpoint's entry to be free", || {
+        let status = world.agent().status()?;
+        let maps = status["maps"].as_array().context("maps")?;
+        let backends = maps.iter().find(|map| map["name"] == "BACKENDS").context("BACKENDS")?;
+        ensure!(backends["used"] == 0, "{backends}");
+        Ok(())
+    })?;
+    world.apply(&service("other").cluster_ip("10.96.0.20").udp(53, 53).yaml())?;
+    world.apply(&slice("other").udp(53).endpoint(&a).yaml())?;
+    udp_reaches(&client, at("10.96.0.20:53"), &["web-1"])?;
+    fails("the sender to the empty Service", &[ECONNREFUSED], ask)
 }
 
 #[test]

@@ -84,6 +84,15 @@ pub fn cases() -> Vec<Case> {
         )
         .alone(),
         Case::new(
+            32,
+            "a pod that another mesh serves is left alone, by label",
+            "`client-2` connects; it gets the label `mesh.dev/data-plane: none`; the label goes",
+            |bed| of("anothers", |slice| bed.ready(slice, &["near-1"])),
+            left_alone,
+        )
+        .alone()
+        .better("the label is mesh's own: the other mesh sees the address that the pod dials"),
+        Case::new(
             28,
             "the proxy's process is killed: old connections go on and new ones are balanced; started again, the same",
             "the proxy is killed on both nodes: an old connection of `client-1`, new ones; the proxy starts: the old one, new ones; \
@@ -127,6 +136,19 @@ fn unready(_: &Bed) -> Vec<Value> {
     });
     let of = |name| service(name).tcp(80, PORT).spec("selector", json!({"app": "unready"}));
     vec![pod, of("published").spec("publishNotReadyAddresses", true).value(), of("hidden").value()]
+}
+
+fn left_alone(bed: &Bed) -> Result<String> {
+    let before = tcp(bed, "client-2", "anothers", "near-1")?;
+    let to = bed.service("anothers", 80)?;
+    bed.kubectl(&["label", "pod", "client-2", "mesh.dev/data-plane=none"])?;
+    let left = look::settle("nobody answers", || {
+        let seen = look::answers(&*bed.client("client-2")?, Transport::Tcp, to)?;
+        // Whether what nobody serves is lost or refused is up to the network behind.
+        Ok(if seen.contains("near") { seen } else { "nobody answers".to_owned() })
+    });
+    bed.kubectl(&["label", "pod", "client-2", "mesh.dev/data-plane-"])?;
+    Ok(format!("{before}; {}; {}", left?, tcp(bed, "client-2", "anothers", "near-1")?))
 }
 
 fn names(bed: &Bed) -> Result<String> {

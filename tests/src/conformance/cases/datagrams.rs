@@ -3,6 +3,7 @@
 use crate::client::Datagrams;
 use crate::conformance::look;
 use crate::conformance::{Bed, Case};
+use crate::echo::Transport;
 use crate::manifest::{service, slice};
 use serde_json::Value;
 
@@ -26,6 +27,32 @@ pub fn cases() -> Vec<Case> {
                 Ok(seen.join("; "))
             },
         ),
+        Case::new(
+            22,
+            "it is told when its Service has no endpoint any more, and reaches the next",
+            "`client-1` sends; the Service is scaled to zero; it is brought back",
+            |bed| udp("emptied", bed, "near-1"),
+            |bed| {
+                let (client, to) = (bed.client("client-1")?, bed.service("emptied", 53)?);
+                look::udp(&client, to, "near-1")?;
+                let socket = client.udp()?;
+                let mut seen = vec![look::settle("near-1", || Ok(look::datagram(&socket, to)))?];
+                for (pod, wanted) in [("", "ECONNREFUSED"), ("near-1", "near-1")] {
+                    bed.apply(&udp("emptied", bed, pod))?;
+                    if pod.is_empty() {
+                        look::refused(&client, Transport::Udp, to)?;
+                    } else {
+                        look::udp(&client, to, wanted)?;
+                    }
+                    let answer = look::settle(wanted, || Ok(latest(&socket, to)))?;
+                    // kube-proxy's rules may know the flow for a while, or not: what counts is whether there is an error.
+                    let told = answer == wanted || !pod.is_empty();
+                    seen.push(if told { answer } else { "no error".to_owned() });
+                }
+                Ok(seen.join("; "))
+            },
+        )
+        .better("with kube-proxy the datagrams of a socket that is not connected go on to the endpoint that is gone, or vanish: an ICMP error is not shown to it"),
         Case::new(
             22,
             "it is told when its Service is deleted, and reaches the one that has its address next",
