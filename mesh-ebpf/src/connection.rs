@@ -1,10 +1,10 @@
 //! What a connected socket holds: one slot on its Service's account and one on its backend.
 
+use crate::limits;
 use crate::maps::{BACKENDS, CONNECTIONS, SERVICES};
-use crate::{health, limits};
 use mesh_common::address::{Address, Port};
 use mesh_common::admission;
-use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId, WATCHED};
+use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId};
 
 const NO_EXIST: u64 = 1;
 const EEXIST: i32 = -17;
@@ -98,7 +98,7 @@ pub fn confirm(cookie: u64, peer: &Address, port: Port) -> u64 {
     let held = unsafe { &mut *held };
     match BACKENDS.get(held.backend.0) {
         Some(backend) if backend.address == *peer && BackendTag::port_of(backend.tag.load()) == port => {
-            held.flags |= if health::is_watched(held.service) { CONFIRMED | WATCHED } else { CONFIRMED };
+            held.flags |= CONFIRMED;
             held.flags
         }
         _ => {

@@ -15,7 +15,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use mesh_common::address::Protocol;
 use mesh_common::admission::{self, Full};
 use mesh_common::reason::Reason;
-use mesh_common::tables::{BackendTag, Connection, FrontendKey, Rule, Service, ServiceId, SlotRange};
+use mesh_common::tables::{BackendTag, Connection, FrontendKey, Rule, Service, ServiceId, SlotRange, WATCHED};
 
 /// A connect(): to a backend of the Service that the address belongs to, with a slot taken; or refused; or untouched.
 #[inline(always)]
@@ -124,7 +124,7 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
         netns,
         // SAFETY: a helper without arguments.
         opened_at: unsafe { bpf_ktime_get_coarse_ns() },
-        flags: Connection::flags(place),
+        flags: Connection::flags(place) | if Rule::has_outlier(rule) { WATCHED } else { 0 },
     };
     if !connection::hold(occasion.cookie, &held) {
         connection::give_back(account_id, choice.id, held.flags);

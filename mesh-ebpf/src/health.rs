@@ -28,12 +28,6 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
-/// Whether the connections of a port, by the word of its rule, are watched.
-#[inline(always)]
-pub fn is_watched(service: ServiceId) -> bool {
-    SERVICES.get(service.0).is_some_and(|service| Rule::has_outlier(service.rule.load()))
-}
-
 /// The account whose backends are judged, by the word of a port's rule; 0 where none are.
 #[inline(always)]
 pub fn judged(rule: u64) -> u32 {

@@ -47,7 +47,7 @@ impl Connection {
 /// The kernel went on to send a SYN: the connect did not fail on this host (no route, no port). TCP only.
 pub const CONFIRMED: u64 = 1;
 
-/// Its backend is judged by what becomes of it. TCP only.
+/// Its backend is judged by what becomes of it, since its port's rule said so when it was opened. Means nothing for UDP.
 pub const WATCHED: u64 = 2;
 
 /// It is watched, and its handshake is done.
