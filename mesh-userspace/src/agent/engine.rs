@@ -176,19 +176,14 @@ impl Engine {
             self.listed = true;
             self.reconciler.first_list_done();
         }
-        let checks = self.state.health_checks();
-        self.health_checks.send_if_modified(|known| {
-            *known != checks && {
-                *known = checks;
-                true
-            }
-        });
+        if let Some(checks) = self.state.take_health_checks() {
+            self.health_checks.send_replace(checks);
+        }
         self.reconciler.sync(Instant::now());
         self.progress.end(|key| self.reconciler.is_pending(key));
         if self.pods.take(&mut self.state) {
-            self.pods.look();
+            self.look_for_pods();
         }
-        self.tell_of_pods();
         for gone in self.reconciler.take_gone() {
             if gone.ends {
                 self.drains.add(gone.id);

@@ -39,6 +39,7 @@ pub struct ClusterState {
     pub(super) fenced: BTreeSet<ServiceKey>,
     /// Services whose load balancers ask this node for its endpoints.
     pub(super) health_checked: BTreeSet<ServiceKey>,
+    pub(super) health_checks_changed: bool,
     /// The addresses of the agent's own node.
     pub(super) own_addresses: Vec<IpAddr>,
     /// What the sources found wrong, by what it is about.
@@ -68,6 +69,7 @@ impl ClusterState {
             pods: Pods::default(),
             fenced: BTreeSet::new(),
             health_checked: BTreeSet::new(),
+            health_checks_changed: false,
             own_addresses: Vec::new(),
             reported: BTreeMap::new(),
             counts: Counts::default(),
@@ -104,7 +106,11 @@ impl ClusterState {
 
     /// The Services to compile anew, in the order of their names; none before [`Self::is_synced`].
     pub fn take_dirty(&mut self) -> Vec<ServiceKey> {
-        if self.is_synced() { mem::take(&mut self.dirty).into_iter().collect() } else { Vec::new() }
+        if !self.is_synced() {
+            return Vec::new();
+        }
+        self.health_checks_changed |= self.dirty.iter().any(|key| self.health_checked.contains(key));
+        mem::take(&mut self.dirty).into_iter().collect()
     }
 
     /// What the maps should hold of a Service, or of [`ServiceKey::nodes`]; `None` for nothing.

@@ -15,12 +15,17 @@ impl ClusterState {
         if service.is_some_and(|known| known.object.health_check_port.is_some()) {
             self.health_checked.insert(key.clone());
         } else {
-            self.health_checked.remove(key);
+            self.health_checks_changed |= self.health_checked.remove(key);
         }
     }
 
-    /// What is answered now. Of two Services that want one port the first by name has it.
-    pub fn health_checks(&self) -> HealthChecks {
+    /// What is answered now, if that may have changed since the last call. Of two Services that want one port the first by name
+    /// has it.
+    pub fn take_health_checks(&mut self) -> Option<HealthChecks> {
+        std::mem::take(&mut self.health_checks_changed).then(|| self.health_checks())
+    }
+
+    fn health_checks(&self) -> HealthChecks {
         let mut checks = HealthChecks::new();
         for key in &self.health_checked {
             let Some(entry) = self.entries.get(key) else { continue };
