@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use mesh_common::address::{Address, Port, Protocol};
     use mesh_common::select::HashBy;
-    use mesh_common::tables::{OutlierRule, TrafficRule};
+
     use mesh_userspace::maps::MemoryMaps;
     use mesh_userspace::model::ServiceKey;
     use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, MapOp, Sizes};
@@ -252,13 +252,9 @@ mod tests {
         };
         let desired = DesiredService {
             addresses: vec![address],
-            nodes: false,
             ports: vec![port],
             max_connections: 7,
-            max_connections_per_backend: UNLIMITED,
-            traffic: TrafficRule::default(),
-            outlier: OutlierRule::default(),
-            weights: BTreeMap::new(),
+            ..DesiredService::default()
         };
         (ServiceKey::new("test", format!("web-{number}")), desired)
     }

@@ -8,8 +8,8 @@ use crate::model::ServiceKey;
 use crate::plan::applied::Account;
 use crate::plan::{DesiredPort, DesiredService};
 use mesh_common::address::Protocol;
-use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
-use std::collections::{BTreeMap, HashMap};
+use mesh_common::tables::FrontendKey;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long a sender is told. One that sends less often than that has its own timeout.
@@ -56,16 +56,7 @@ impl Tombstones {
         }
         let frontends = ports.iter().flat_map(|port: &DesiredPort| &port.frontends);
         self.by_frontend.extend(frontends.map(|key| (*key, service.clone())));
-        let stone = DesiredService {
-            addresses: Vec::new(),
-            nodes: false,
-            ports,
-            max_connections: UNLIMITED,
-            max_connections_per_backend: UNLIMITED,
-            traffic: TrafficRule::default(),
-            outlier: OutlierRule::default(),
-            weights: BTreeMap::new(),
-        };
+        let stone = DesiredService { ports, ..DesiredService::default() };
         self.standing.insert(service.clone(), (now, stone.clone()));
         Some(stone)
     }

@@ -2,7 +2,7 @@
 
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule};
+use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -15,9 +15,9 @@ pub struct DesiredService {
     pub nodes: bool,
     /// Each port of each family.
     pub ports: Vec<DesiredPort>,
-    /// Most connections at once; [`mesh_common::tables::UNLIMITED`] for none.
+    /// Most connections at once; [`UNLIMITED`] for none.
     pub max_connections: u64,
-    /// Most connections at once to each backend; [`mesh_common::tables::UNLIMITED`] for none.
+    /// Most connections at once to each backend; [`UNLIMITED`] for none.
     pub max_connections_per_backend: u64,
     /// What is asked for beyond that.
     pub traffic: TrafficRule,
@@ -25,6 +25,22 @@ pub struct DesiredService {
     pub outlier: OutlierRule,
     /// Weights of backends where a comparison of loads needs them; 1 for the others.
     pub weights: BTreeMap<BackendKey, u32>,
+}
+
+/// A Service of which nothing is asked: no address, no limit.
+impl Default for DesiredService {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            nodes: false,
+            ports: Vec::new(),
+            max_connections: UNLIMITED,
+            max_connections_per_backend: UNLIMITED,
+            traffic: TrafficRule::default(),
+            outlier: OutlierRule::default(),
+            weights: BTreeMap::new(),
+        }
+    }
 }
 
 /// One port of one family: one entry of `SERVICES`.

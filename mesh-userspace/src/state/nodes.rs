@@ -8,7 +8,7 @@ use super::entry::KnownService;
 use crate::model::{Finding, NodePorts, Service, ServiceKey, Severity};
 use crate::plan::DesiredService;
 use mesh_common::address::{Address, Port, Protocol};
-use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
+use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -116,16 +116,7 @@ impl ClusterState {
         }
         let free = self.nodes.addresses.keys().filter(|ip| self.addresses.owner(**ip).is_none());
         let addresses = free.copied().map(Address::from).chain([Address::LOOPBACK_V4, Address::LOOPBACK_V6]);
-        Some(DesiredService {
-            addresses: addresses.collect(),
-            nodes: true,
-            ports: Vec::new(),
-            max_connections: UNLIMITED,
-            max_connections_per_backend: UNLIMITED,
-            traffic: TrafficRule::default(),
-            outlier: OutlierRule::default(),
-            weights: BTreeMap::new(),
-        })
+        Some(DesiredService { addresses: addresses.collect(), nodes: true, ..DesiredService::default() })
     }
 
     /// The `NodePort`s that a Service has to itself.

@@ -2,10 +2,9 @@
 
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
+use mesh_common::tables::FrontendKey;
 use mesh_userspace::model::ServiceKey;
 use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService};
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The port that each Service lists.
@@ -61,16 +60,7 @@ pub fn desired(
         kept: Vec::new(),
         end_gone: false,
     };
-    let desired = DesiredService {
-        addresses: vec![address],
-        nodes: false,
-        ports: vec![port],
-        max_connections: UNLIMITED,
-        max_connections_per_backend: UNLIMITED,
-        traffic: TrafficRule::default(),
-        outlier: OutlierRule::default(),
-        weights: BTreeMap::new(),
-    };
+    let desired = DesiredService { addresses: vec![address], ports: vec![port], ..DesiredService::default() };
     (ServiceKey::new("bench", name(number)), desired)
 }
 

@@ -7,8 +7,7 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes, Subject};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
-use std::collections::BTreeMap;
+use mesh_common::tables::FrontendKey;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
@@ -37,16 +36,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         kept: Vec::new(),
         end_gone: false,
     };
-    DesiredService {
-        nodes: false,
-        addresses: vec![address],
-        ports: vec![port],
-        max_connections: UNLIMITED,
-        max_connections_per_backend: UNLIMITED,
-        traffic: TrafficRule::default(),
-        outlier: OutlierRule::default(),
-        weights: BTreeMap::new(),
-    }
+    DesiredService { addresses: vec![address], ports: vec![port], ..DesiredService::default() }
 }
 
 fn fill<M: Maps>(maps: M) -> Reconciler<M> {

@@ -6,8 +6,7 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
-use mesh_common::tables::{BackendId, Connection, FrontendKey, OutlierRule, ServiceId, TrafficRule, UNLIMITED};
-use std::collections::BTreeMap;
+use mesh_common::tables::{BackendId, Connection, FrontendKey, ServiceId};
 use std::time::Instant;
 
 pub type Agent = Reconciler<MemoryMaps>;
@@ -31,16 +30,7 @@ pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
 }
 
 pub fn service(service: u8, ports: Vec<DesiredPort>) -> DesiredService {
-    DesiredService {
-        nodes: false,
-        addresses: vec![cluster_ip(service + 1)],
-        ports,
-        max_connections: UNLIMITED,
-        max_connections_per_backend: UNLIMITED,
-        traffic: TrafficRule::default(),
-        outlier: OutlierRule::default(),
-        weights: BTreeMap::new(),
-    }
+    DesiredService { addresses: vec![cluster_ip(service + 1)], ports, ..DesiredService::default() }
 }
 
 pub fn simple(number: u8, endpoints: &[u8]) -> DesiredService {
