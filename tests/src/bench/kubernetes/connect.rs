@@ -3,6 +3,7 @@
 use super::ENDPOINTS;
 use super::rig::{Rig, Side};
 use crate::Effort;
+use crate::connect::{resetting_socket, time_connect};
 use crate::ears::{Backend, Ears};
 use crate::inside::{self, Pick, Sequence};
 use crate::priority::{self, Breath};
@@ -12,11 +13,10 @@ use crate::spread::{Spread, quantile};
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Where sockets are made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -166,23 +166,5 @@ impl Place {
 }
 
 fn sockets(count: u32) -> Result<Vec<Socket>> {
-    let socket = |_| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("make a socket")?;
-        socket.set_linger(Some(Duration::ZERO)).context("reset at close")?;
-        Ok(socket)
-    };
-    (0..count).map(socket).collect()
-}
-
-/// Connects, and resets: nothing of the connection is left.
-fn time_connect(socket: Socket, to: SocketAddrV4, ears: &Ears) -> Result<u64> {
-    let address = to.into();
-    let started = Instant::now();
-    let connected = socket.connect(&address);
-    let took = started.elapsed();
-    connected.with_context(|| format!("connect to {to}"))?;
-    let other = ears.accept()?;
-    drop(socket);
-    drop(other);
-    Ok(took.as_nanos() as u64)
+    (0..count).map(|_| resetting_socket()).collect()
 }
