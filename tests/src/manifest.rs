@@ -196,12 +196,19 @@ pub fn limits(service: &str, max_connections: Option<u64>, max_connections_per_b
             limits[field] = limit.into();
         }
     }
+    policy(("default", &format!("{service}-limits")), service, json!({"limits": limits})).to_string()
+}
+
+/// A `TrafficPolicy` on one Service of its namespace; `wishes` is what else its `spec` says. `name` is namespace and name.
+pub fn policy(name: (&str, &str), service: &str, wishes: Value) -> Value {
+    let (namespace, name) = name;
+    let mut spec = wishes;
+    spec["targetRefs"] = json!([{"group": "", "kind": "Service", "name": service}]);
     json!({
         "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy",
-        "metadata": {"name": format!("{service}-limits"), "namespace": "default"},
-        "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": service}], "limits": limits},
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
     })
-    .to_string()
 }
 
 /// Ports of a Service and of its slices join by name.

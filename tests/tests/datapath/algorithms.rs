@@ -4,7 +4,7 @@ use super::{Shop, tcp, udp};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::client::Client;
 use mesh_tests::echo::Listen;
-use mesh_tests::manifest::slice;
+use mesh_tests::manifest::{policy, slice};
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::Agent;
 use serde_json::{Value, json};
@@ -12,13 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Puts a policy on `web`, and waits until it is in force.
 fn balance(shop: &Shop, load_balancer: &Value) -> Result<()> {
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1",
-        "kind": "TrafficPolicy",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "loadBalancer": load_balancer},
-    });
-    shop.world.apply(&serde_json::to_string(&policy)?)?;
+    shop.world.apply(&policy(("default", "web"), "web", json!({"loadBalancer": load_balancer})).to_string())?;
     in_force(shop.world.agent(), load_balancer["algorithm"].as_str().unwrap_or("Random"))
 }
 

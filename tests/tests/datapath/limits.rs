@@ -4,12 +4,12 @@ use super::{ADDRESSES, Shop, at, tcp, udp};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::client::Client;
 use mesh_tests::expect::{counts, refusals};
-use mesh_tests::manifest::limits;
+use mesh_tests::manifest::{limits, policy};
 use mesh_tests::object::ObjectName;
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::Agent;
 use nix::libc::ECONNREFUSED;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::SocketAddr;
 
 /// Waits until a limit is in force.
@@ -131,12 +131,7 @@ fn both_limits_hold_together() -> Result<()> {
 }
 
 fn round_robin() -> String {
-    let target: Value = json!({"group": "", "kind": "Service", "name": "web"});
-    json!({
-        "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy", "metadata": {"name": "turns", "namespace": "default"},
-        "spec": {"targetRefs": [target], "loadBalancer": {"algorithm": "RoundRobin"}},
-    })
-    .to_string()
+    policy(("default", "turns"), "web", json!({"loadBalancer": {"algorithm": "RoundRobin"}})).to_string()
 }
 
 #[test]

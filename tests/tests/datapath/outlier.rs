@@ -5,7 +5,7 @@ use super::tcp;
 use anyhow::{Context, Result, ensure};
 use mesh_tests::client::Client;
 use mesh_tests::echo::Listen;
-use mesh_tests::manifest::{service, slice};
+use mesh_tests::manifest::{policy, service, slice};
 use mesh_tests::object::ObjectName;
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::{Agent, Pod, World};
@@ -30,7 +30,7 @@ impl Scene {
         pods.push(bad.clone());
         world.apply(&service("web").cluster_ip("10.96.0.10").tcp(80, 8080).yaml())?;
         world.apply(&slice("web").tcp(8080).endpoints(&pods).yaml())?;
-        world.apply(&policy(detection)?)?;
+        world.apply(&detecting(detection))?;
         world.agent().start()?;
         let client = world.client("client")?;
         Ok(Self { world, bad, client })
@@ -57,13 +57,8 @@ impl Scene {
     }
 }
 
-fn policy(detection: &Value) -> Result<String> {
-    Ok(serde_json::to_string(&json!({
-        "apiVersion": "mesh.dev/v1alpha1",
-        "kind": "TrafficPolicy",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "outlierDetection": detection},
-    }))?)
+fn detecting(detection: &Value) -> String {
+    policy(("default", "web"), "web", json!({"outlierDetection": detection})).to_string()
 }
 
 /// What `mesh explain` says of the backends of `web`, by pod: whether it is in, and why.
@@ -204,7 +199,7 @@ fn never_more_are_ejected_than_the_policy_allows_and_all_serve_when_all_fail() -
         Ok(())
     })?;
     // With only those that refuse, the client is refused by them, not by mesh.
-    scene.world.apply(&policy(&json!({"consecutiveFailures": 1, "maxEjectionPercent": 100}))?)?;
+    scene.world.apply(&detecting(&json!({"consecutiveFailures": 1, "maxEjectionPercent": 100})))?;
     scene.world.apply(&slice("web").tcp(8080).endpoints(&pods).yaml())?;
     wait_for("four backends, all out", || {
         scene.client.tally(tcp(), 20)?;
@@ -246,16 +241,9 @@ fn what_is_ejected_stays_so_over_a_restart_and_counts_no_more_once_it_is_gone() 
 
 /// A policy with an algorithm, that ejects after two failures for ten minutes.
 fn by(algorithm: &str) -> Value {
-    json!({
-        "apiVersion": "mesh.dev/v1alpha1",
-        "kind": "TrafficPolicy",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {
-            "targetRefs": [{"kind": "Service", "name": "web"}],
-            "loadBalancer": {"algorithm": algorithm},
-            "outlierDetection": {"consecutiveFailures": 2, "baseEjectionSeconds": 600, "maxEjectionSeconds": 600},
-        },
-    })
+    let detection = json!({"consecutiveFailures": 2, "baseEjectionSeconds": 600, "maxEjectionSeconds": 600});
+    let wishes = json!({"loadBalancer": {"algorithm": algorithm}, "outlierDetection": detection});
+    policy(("default", "web"), "web", wishes)
 }
 
 #[test]

@@ -7,6 +7,7 @@ use mesh_common::atomic::Atomic64;
 use mesh_common::select::maglev::{self, Entry};
 use mesh_common::select::{Algorithm, Draw, HashBy, pick};
 use mesh_tests::client::Client;
+use mesh_tests::manifest::policy;
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::Agent;
 use serde_json::{Value, json};
@@ -14,13 +15,7 @@ use std::collections::BTreeMap;
 
 /// Puts a policy on `web`, and waits until the algorithm and the weights of the pods are in force.
 fn balance(shop: &Shop, load_balancer: &Value, weights: &[u64]) -> Result<()> {
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1",
-        "kind": "TrafficPolicy",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "loadBalancer": load_balancer},
-    });
-    shop.world.apply(&serde_json::to_string(&policy)?)?;
+    shop.world.apply(&policy(("default", "web"), "web", json!({"loadBalancer": load_balancer})).to_string())?;
     wait_for("the policy", || {
         let service = shop.world.agent().service("default", "web")?;
         ensure!(service["algorithm"] == load_balancer["algorithm"] && service["state"] == "served", "{service}");

@@ -4,6 +4,7 @@ use super::{Shop, at, tcp};
 use anyhow::{Context, Result, bail, ensure};
 use mesh_tests::client::{Client, Connection};
 use mesh_tests::expect::{counts, refusals};
+use mesh_tests::manifest::policy;
 use mesh_tests::storm::{Count, Plan, Storm};
 use mesh_tests::wait::wait_for;
 use nix::libc::ECONNREFUSED;
@@ -12,13 +13,7 @@ use std::time::Instant;
 
 /// Puts limits on `web`, and waits until they are in force.
 fn limit(shop: &Shop, limits: &Value) -> Result<()> {
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1",
-        "kind": "TrafficPolicy",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "limits": limits},
-    });
-    shop.world.apply(&serde_json::to_string(&policy)?)?;
+    shop.world.apply(&policy(("default", "web"), "web", json!({"limits": limits})).to_string())?;
     wait_for("the limits", || {
         let service = shop.world.agent().service("default", "web")?;
         ensure!(service["state"] == "served", "{service}");
@@ -221,13 +216,8 @@ fn planned(shop: &Shop, number: usize, limits: &Value) -> Result<(Value, String)
         let entry = entry?;
         std::fs::copy(entry.path(), folder.join(entry.file_name()))?;
     }
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1",
-        "kind": "TrafficPolicy",
-        "metadata": {"name": "planned", "namespace": "default"},
-        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "limits": limits},
-    });
-    std::fs::write(folder.join("planned.yaml"), serde_json::to_string(&policy)?)?;
+    let planned = policy(("default", "planned"), "web", json!({"limits": limits}));
+    std::fs::write(folder.join("planned.yaml"), planned.to_string())?;
     let arguments = ["plan", "--manifests", folder.to_str().context("a path")?];
     let plan = shop.world.agent().ask(&arguments)?;
     let text = shop.world.agent().command(&arguments)?.output()?.stdout;

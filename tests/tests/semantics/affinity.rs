@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use mesh_tests::client::Client;
 use mesh_tests::echo::Listen;
 use mesh_tests::expect::{tcp_reaches, tcp_refused};
-use mesh_tests::manifest::{Service, limits, service, slice, slice_v6};
+use mesh_tests::manifest::{Service, limits, policy, service, slice, slice_v6};
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::{Pod, World};
 use serde_json::json;
@@ -212,10 +212,7 @@ fn s07_session_affinity_survives_the_agent_and_a_change_of_the_algorithm() -> Re
     assert_eq!(reached()?, before, "without an agent");
     world.agent().start()?;
     assert_eq!(reached()?, before, "with the next agent");
-    let turns = json!({
-        "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy", "metadata": {"name": "turns"},
-        "spec": {"targetRefs": [{"kind": "Service", "name": "web"}], "loadBalancer": {"algorithm": "RoundRobin"}},
-    });
+    let turns = policy(("default", "turns"), "web", json!({"loadBalancer": {"algorithm": "RoundRobin"}}));
     world.apply(&turns.to_string())?;
     wait_for("the algorithm", || {
         let algorithm = &world.agent().service("default", "web")?["algorithm"];

@@ -1,6 +1,7 @@
 //! The evening's first act: a canary's share is moved while traffic runs.
 
-use super::change::{choose, pods};
+use super::change::pods;
+use super::policy::{own_policy, ungoverned, withdraw};
 use crate::lab::Lab;
 use anyhow::{Context, Result, ensure};
 use mesh_tests::client::Tally;
@@ -57,49 +58,13 @@ pub fn play(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The frontend that [`choose`] names, if no policy is in force for it.
-pub fn ungoverned(lab: &Lab) -> Option<(Frontend, ObjectName)> {
-    choose(lab).filter(|(frontend, _)| !is_governed(lab, frontend))
-}
-
-/// Takes the lab's own policy away, and waits until it is out of force.
-pub fn withdraw(lab: &mut Lab, frontend: &Frontend, policy: &ObjectName) -> Result<()> {
-    lab.plane.delete(policy)?;
-    lab.watch("the lab's own policy to be gone", |lab| {
-        ensure!(!is_governed(lab, frontend), "it is in force");
-        Ok(())
-    })
-}
-
-/// Whether a policy is in force for it: two would be in conflict.
-pub fn is_governed(lab: &Lab, frontend: &Frontend) -> bool {
-    let asked = lab.world.agent().ask(&["service", "list"]);
-    asked.is_ok_and(|services| {
-        services.as_array().into_iter().flatten().any(|service| {
-            service["namespace"] == frontend.service.namespace.as_str()
-                && service["name"] == frontend.service.name.as_str()
-                && service["policy"].is_string()
-        })
-    })
-}
-
 /// The canary's part, and the rest: the first part that matches holds.
 fn split(service: &ObjectName, canary: &str, percent: u32) -> Result<Object> {
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy",
-        "metadata": {"name": format!("lab-canary-{}", service.name), "namespace": service.namespace},
-        "spec": {
-            "targetRefs": [{"group": "", "kind": "Service", "name": service.name}],
-            "loadBalancer": {
-                "algorithm": "RoundRobin",
-                "split": [
-                    {"podNamePrefix": canary, "percent": percent},
-                    {"podNamePrefix": service_pods(canary), "percent": 100 - percent},
-                ],
-            },
-        },
-    });
-    Object::new(policy, "the lab")
+    let split = json!([
+        {"podNamePrefix": canary, "percent": percent},
+        {"podNamePrefix": service_pods(canary), "percent": 100 - percent},
+    ]);
+    own_policy("canary", service, json!({"loadBalancer": {"algorithm": "RoundRobin", "split": split}}))
 }
 
 /// How the names of all pods of the canary's workload begin.

@@ -1,7 +1,8 @@
 //! The evening's last act: a backend goes bad, is ejected, and comes back.
 
-use super::canary::{count, is_governed, ungoverned, withdraw};
+use super::canary::count;
 use super::change::pods;
+use super::policy::{is_governed, own_policy, ungoverned, withdraw};
 use crate::lab::Lab;
 use anyhow::{Context, Result, ensure};
 use mesh_tests::echo::Transport;
@@ -56,15 +57,6 @@ pub fn play(lab: &mut Lab) -> Result<()> {
 }
 
 fn detection(service: &ObjectName) -> Result<Object> {
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy",
-        "metadata": {"name": format!("lab-ejection-{}", service.name), "namespace": service.namespace},
-        "spec": {
-            "targetRefs": [{"group": "", "kind": "Service", "name": service.name}],
-            "outlierDetection": {
-                "consecutiveFailures": FAILURES, "baseEjectionSeconds": OUT, "maxEjectionSeconds": OUT,
-            },
-        },
-    });
-    Object::new(policy, "the lab")
+    let detection = json!({"consecutiveFailures": FAILURES, "baseEjectionSeconds": OUT, "maxEjectionSeconds": OUT});
+    own_policy("ejection", service, json!({"outlierDetection": detection}))
 }

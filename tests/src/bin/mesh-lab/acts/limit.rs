@@ -1,5 +1,6 @@
 //! Act three: the limit bites exactly.
 
+use super::policy::own_policy;
 use crate::figures::Figures;
 use crate::hold::Hold;
 use crate::lab::Lab;
@@ -7,7 +8,7 @@ use crate::promises::same;
 use anyhow::{Context, Result, ensure};
 use mesh_tests::control_plane::Frontend;
 use mesh_tests::echo::Transport;
-use mesh_tests::object::{Object, ObjectName};
+use mesh_tests::object::ObjectName;
 use mesh_tests::storm::{Plan, Storm};
 use serde_json::json;
 use std::io::{self, ErrorKind};
@@ -111,15 +112,7 @@ fn set_limit(lab: &mut Lab) -> Result<Limited> {
     let service = frontend.service.clone();
     lab.screen.say("");
     lab.screen.say(&format!("No TrafficPolicy here sets a limit; the lab sets one of {OURS} on {service}."));
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy",
-        "metadata": {"name": format!("lab-{}", service.name), "namespace": service.namespace},
-        "spec": {
-            "targetRefs": [{"group": "", "kind": "Service", "name": service.name}],
-            "limits": {"maxConnections": OURS},
-        },
-    });
-    let policy = Object::new(policy, "the lab")?;
+    let policy = own_policy("limit", &service, json!({"limits": {"maxConnections": OURS}}))?;
     lab.plane.apply(std::slice::from_ref(&policy))?;
     lab.watch("the limit to be in force", |lab| {
         let seen = lab.figures()?.service(&service)?.max_connections;

@@ -5,6 +5,7 @@ mod change;
 mod ejection;
 mod limit;
 mod orphan;
+mod policy;
 mod spread;
 mod surge;
 

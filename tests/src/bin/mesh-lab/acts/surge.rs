@@ -1,6 +1,6 @@
 //! The evening's second act: a limit is watched before it bites, and then holds against a surge.
 
-use super::canary::{ungoverned, withdraw};
+use super::policy::{own_policy, ungoverned, withdraw};
 use crate::hold::Hold;
 use crate::lab::Lab;
 use crate::promises::same;
@@ -60,15 +60,7 @@ pub fn play(lab: &mut Lab) -> Result<()> {
 }
 
 fn limit(service: &ObjectName, mode: &str) -> Result<Object> {
-    let policy = json!({
-        "apiVersion": "mesh.dev/v1alpha1", "kind": "TrafficPolicy",
-        "metadata": {"name": format!("lab-surge-{}", service.name), "namespace": service.namespace},
-        "spec": {
-            "targetRefs": [{"group": "", "kind": "Service", "name": service.name}],
-            "limits": {"maxConnectionsPerClient": EACH, "mode": mode},
-        },
-    });
-    Object::new(policy, "the lab")
+    own_policy("surge", service, json!({"limits": {"maxConnectionsPerClient": EACH, "mode": mode}}))
 }
 
 fn wait_mode(lab: &mut Lab, service: &ObjectName, observed: bool) -> Result<()> {
