@@ -33,6 +33,11 @@ pub const fn key(account: ServiceId, netns: u64) -> u64 {
     (account.0 as u64) << 39 & !PENDING | netns & ((1 << 39) - 1)
 }
 
+/// The account of a key.
+pub const fn account_of(key: u64) -> ServiceId {
+    ServiceId(((key & !PENDING) >> 39) as u32)
+}
+
 /// Where a key is looked for first, in a table of `len` places (a power of two): where it is, most often.
 #[inline(always)]
 pub const fn first(key: u64, len: u32) -> u32 {

@@ -55,6 +55,8 @@ pub struct Engine {
     pub last_change: Option<Timestamp>,
     /// The last recount, and when it ended.
     pub audit: Option<(Timestamp, Audit)>,
+    /// Counts that recounts have set right.
+    pub repaired: u64,
     /// Why the last drain did not end all that it should.
     pub drain_errors: Vec<String>,
     /// Layouts of former agents that connections still need.
@@ -112,6 +114,7 @@ impl Engine {
             progress: Progress::default(),
             last_change: None,
             audit: None,
+            repaired: 0,
             drain_errors: Vec::new(),
             former_layouts: 0,
             events_read: 0,
@@ -322,8 +325,10 @@ impl Engine {
         match self.reconciler.audit(clock::monotonic()) {
             Ok(audit) => {
                 for drift in &audit.drift {
-                    tracing::warn!(?drift, "a count is not what a recount says");
+                    let is_repaired = audit.repaired.contains(drift);
+                    tracing::warn!(?drift, is_repaired, "a count is not what a recount says");
                 }
+                self.repaired += audit.repaired.len() as u64;
                 self.audit = Some((Timestamp::now(), audit));
             }
             Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),

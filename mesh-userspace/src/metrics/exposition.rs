@@ -116,7 +116,8 @@ impl Figures {
         page.gauge(family::FIRST_SYNC, sync.first_seconds.map(|time| ([], time)))?;
         page.counter(family::FAILURES, [([], sync.failures)])?;
         page.counter(family::RETRIES, [([], sync.retries)])?;
-        page.gauge(family::DRIFT, status.audit.map(|audit| ([], number(audit.drifted))))
+        page.gauge(family::DRIFT, status.audit.map(|audit| ([], number(audit.drifted))))?;
+        page.counter(family::REPAIRED, status.audit.map(|audit| ([], audit.repaired)))
     }
 
     fn maps(&self, page: &mut Page<'_>) -> fmt::Result {

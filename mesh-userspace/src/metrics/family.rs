@@ -159,7 +159,8 @@ families! {
         "From the agent's start until the first full list was in the maps";
     FAILURES = Counter "mesh_reconcile_failures" Number &[], "Services that could not be brought in line, each time";
     RETRIES = Counter "mesh_reconcile_retries" Number &[], "Services that were tried again after a failure, each time";
-    DRIFT = Gauge "mesh_audit_drifted_counts" Number &[], "Counts that two recounts in a row did not agree with";
+    DRIFT = Gauge "mesh_audit_drifted_counts" Number &[], "Counts that two recounts in a row did not agree with, and that are not set right";
+    REPAIRED = Counter "mesh_audit_repaired_counts" Number &[], "Counts that were set right, each time";
 
     MAP_ENTRIES = Gauge "mesh_map_entries" Number &["map"], "Entries in use";
     MAP_SIZE = Gauge "mesh_map_max_entries" Number &["map"], "Entries that fit";

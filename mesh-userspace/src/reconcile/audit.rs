@@ -5,12 +5,15 @@ use crate::maps::{MapError, Maps};
 use crate::plan::applied::Quarantine;
 use mesh_common::address::Protocol;
 use mesh_common::admission::give_back;
+use mesh_common::atomic::Atomic64;
+use mesh_common::clients;
 use mesh_common::outlier;
 use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, OutlierRule, ServiceId, TrafficRule};
 use std::collections::{HashMap, HashSet};
 
 /// A TCP connect that has not sent a SYN after this many nanoseconds failed on this host (2 s; between the connect hook
-/// and the SYN the kernel does not sleep).
+/// and the SYN the kernel does not sleep), if an earlier recount saw it so, too: a machine that stood still for a while
+/// wakes up in the midst of connects that look as old.
 const UNCONFIRMED_FOR: u64 = 2_000_000_000;
 
 /// Something that counts connections.
@@ -45,6 +48,20 @@ pub struct Audit {
     /// Counts that were off by the same amount in two recounts in a row: a single one may see a connection between its
     /// entry and its count.
     pub drift: Vec<Drift>,
+    /// Of those, the ones that were set right: nothing had connected to their Service since the recount before, so
+    /// nothing was under way.
+    pub repaired: Vec<Drift>,
+}
+
+/// A count that a recount did not agree with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Suspect {
+    /// By how much.
+    off: i64,
+    /// What the table said.
+    active: u64,
+    /// How many connections the programs had decided of its Service by then.
+    decided: u64,
 }
 
 impl<M: Maps> Reconciler<M> {
@@ -57,10 +74,16 @@ impl<M: Maps> Reconciler<M> {
         let mut unnamed: HashSet<ServiceId> = leaving.map(|(id, _)| *id).collect();
 
         let mut counted: HashMap<Counted, u64> = HashMap::new();
+        let unconfirmed_before = std::mem::take(&mut self.unconfirmed);
         for (cookie, connection) in self.maps.connections()? {
-            if is_stale(&connection, now) && self.give_back(cookie, &connection)? {
-                audit.given_back += 1;
-                continue;
+            if is_unconfirmed(&connection) {
+                let seen_before = unconfirmed_before.get(&cookie) == Some(&connection.opened_at);
+                let is_old = now.saturating_sub(connection.opened_at) > UNCONFIRMED_FOR;
+                if seen_before && is_old && self.give_back(cookie, &connection)? {
+                    audit.given_back += 1;
+                    continue;
+                }
+                self.unconfirmed.insert(cookie, connection.opened_at);
             }
             audit.connections += 1;
             unnamed.remove(&connection.service);
@@ -82,10 +105,9 @@ impl<M: Maps> Reconciler<M> {
     /// Removes a connection that is none, once: who removes the entry gives back.
     pub fn give_back(&mut self, cookie: u64, stale: &Connection) -> Result<bool, MapError> {
         let Some(taken) = self.maps.take_connection(cookie)? else { return Ok(false) };
-        if taken != *stale {
+        if taken != *stale && self.maps.restore_connection(cookie, &taken)? {
             // The socket has connected anew, or the SYN went out, since the table was read: it keeps its slots. Should
-            // it close before the entry is back, a slot stays taken; never is one given back that is in use.
-            self.maps.restore_connection(cookie, &taken)?;
+            // it have closed before the entry was back, a slot stays taken; never is one given back that is in use.
             return Ok(false);
         }
         let arrays = self.maps.arrays();
@@ -151,13 +173,57 @@ impl<M: Maps> Reconciler<M> {
             if off == 0 || !self.is_in_use(what) {
                 continue;
             }
-            if self.suspects.get(&what) == Some(&off) {
+            let suspect = Suspect { off, active, decided: self.decided(what) };
+            let before = self.suspects.get(&what);
+            if before.is_some_and(|before| before.off == off) {
                 audit.drift.push(Drift { what, counted, active });
             }
-            suspects.insert(what, off);
+            if before == Some(&suspect) {
+                self.set_right(what, off);
+                audit.repaired.push(Drift { what, counted, active });
+            } else {
+                suspects.insert(what, suspect);
+            }
         }
         self.suspects = suspects;
         audit.drift.sort_unstable();
+        audit.repaired.sort_unstable();
+    }
+
+    /// How many connections the programs have decided of the Service that a count belongs to, refusals included: each
+    /// that takes a slot counts there before its program ends, and no program runs from one recount to the next.
+    fn decided(&self, what: Counted) -> u64 {
+        let arrays = self.maps.arrays();
+        let account = match what {
+            Counted::Account(id) => Some(id),
+            Counted::Backend(id) => {
+                arrays.backend(id).and_then(|entry| BackendTag::unpack(entry.tag.load())).map(|tag| tag.account)
+            }
+            Counted::Client(place) => {
+                arrays.clients.get(place as usize).map(|entry| clients::account_of(entry.key.load()))
+            }
+        };
+        let Some(account) = account.and_then(|id| self.applied.account(id)) else { return 0 };
+        let ids = account.ports.iter().map(|port| port.id).chain([account.id]).collect::<HashSet<_>>();
+        let of = |id| {
+            let opened = arrays.service(id).map_or(0, |entry| entry.opened.load());
+            let reasons = arrays.reasons(id).unwrap_or_default().iter().map(Atomic64::load);
+            reasons.fold(opened, u64::wrapping_add)
+        };
+        ids.into_iter().map(of).fold(0, u64::wrapping_add)
+    }
+
+    fn set_right(&self, what: Counted, off: i64) {
+        let arrays = self.maps.arrays();
+        let active = match what {
+            Counted::Account(id) => arrays.service(id).map(|entry| &entry.active),
+            Counted::Backend(id) => arrays.backend(id).map(|entry| &entry.active),
+            Counted::Client(place) => arrays.clients.get(place as usize).map(|entry| &entry.active),
+        };
+        if let Some(active) = active {
+            // Not set: added, so that who takes a slot at this moment keeps it.
+            active.fetch_add(off.wrapping_neg().cast_unsigned());
+        }
     }
 
     /// Whether it is an account, or a backend that serves or is going.
@@ -173,8 +239,7 @@ impl<M: Maps> Reconciler<M> {
     }
 }
 
-fn is_stale(connection: &Connection, now: u64) -> bool {
-    connection.frontend.protocol() == Protocol::Tcp
-        && connection.flags & CONFIRMED == 0
-        && now.saturating_sub(connection.opened_at) > UNCONFIRMED_FOR
+/// Whether it is a connect() whose SYN has not been sent.
+fn is_unconfirmed(connection: &Connection) -> bool {
+    connection.frontend.protocol() == Protocol::Tcp && connection.flags & CONFIRMED == 0
 }

@@ -51,8 +51,10 @@ pub struct Reconciler<M> {
     forget: bool,
     /// How often a Service could not be brought in line, and how often one was tried again.
     tries: Tries,
-    /// What the last audit found off, by how much.
-    suspects: HashMap<Counted, i64>,
+    /// What the last audit found off.
+    suspects: HashMap<Counted, audit::Suspect>,
+    /// Connections whose SYN had not been sent at the last audit: when each was opened, by cookie.
+    unconfirmed: HashMap<u64, u64>,
 }
 
 /// Writes that did not work, since the agent started.
@@ -98,6 +100,7 @@ impl<M: Maps> Reconciler<M> {
             forget: false,
             tries: Tries::default(),
             suspects: HashMap::new(),
+            unconfirmed: HashMap::new(),
         }
     }
 

@@ -77,7 +77,7 @@ pub fn status() -> Status {
         connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7, affinity_kept: 3 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
         events: EventCounts { read: 90, lost: 4 },
-        audit: Some(Audit { at: days_ago(9), connections: 5, given_back: 1, drifted: 0 }),
+        audit: Some(Audit { at: days_ago(9), connections: 5, given_back: 1, drifted: 0, repaired: 0 }),
     }
 }
 

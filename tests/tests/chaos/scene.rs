@@ -117,6 +117,8 @@ impl Scene {
         let expected = wait_for("the fresh agent's maps to be still", || still(&fresh))?;
         ensure!(expected.len() > 5, "{expected}");
         wait_for("the maps to equal a fresh agent's", || still(self.world.agent())?.equals(&expected))?;
+        let log = self.world.agent().log();
+        ensure!(!log.contains("is_repaired=true"), "counts were off, and had to be set right: {log}");
         fresh.stop().map(drop)
     }
 }

@@ -8,6 +8,9 @@ use mesh_tests::expect::{counts, open, tcp_reaches, tcp_refused, udp_reaches};
 use mesh_tests::manifest::{limits, service, slice};
 use mesh_tests::storm::{Plan, Storm};
 use mesh_tests::wait::wait_for;
+use mesh_userspace::agent::engine::descriptors;
+use mesh_userspace::datapath::Pins;
+use mesh_userspace::maps::{KernelMaps, Maps};
 
 #[test]
 fn a_closed_or_reset_connection_gives_its_slot_back() -> Result<()> {
@@ -263,7 +266,31 @@ fn counts_agree_with_a_recount_after_much_coming_and_going() -> Result<()> {
         ensure!(audit["at"].is_string() && audit["at"] != since, "{audit}");
         Ok(audit)
     })?;
-    assert_eq!((audit["connections"].as_u64(), audit["drifted"].as_u64()), (Some(0), Some(0)), "{audit}");
+    let [connections, drifted, repaired] = ["connections", "drifted", "repaired"].map(|figure| audit[figure].as_u64());
+    assert_eq!((connections, drifted, repaired), (Some(0), Some(0), Some(0)), "{audit}");
     assert_eq!(audit["givenBack"].as_u64().context("a number")?, 0, "nothing was left for the agent to give back");
+    Ok(())
+}
+
+#[test]
+fn a_count_that_is_off_is_set_right() -> Result<()> {
+    let shop = Shop::with_pods(1)?;
+    let agent = shop.world.agent();
+    let _held = shop.client.connect(tcp())?;
+    counts(agent, "web", &[("web-1", 1)])?;
+    let maps = KernelMaps::new(descriptors(&Pins::new(agent.pins()))?)?;
+    let arrays = maps.arrays();
+    for active in
+        arrays.services.iter().map(|entry| &entry.active).chain(arrays.backends.iter().map(|entry| &entry.active))
+    {
+        if active.load() == 1 {
+            active.fetch_add(3);
+        }
+    }
+    assert_eq!(open(agent, "web")?.service, 4);
+    counts(agent, "web", &[("web-1", 1)])?;
+    let audit = agent.status()?["audit"].clone();
+    assert_eq!((&audit["repaired"], &audit["drifted"]), (&2.into(), &0.into()), "{audit}");
+    assert!(agent.log().contains("is_repaired=true"), "{}", agent.log());
     Ok(())
 }

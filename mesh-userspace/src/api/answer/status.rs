@@ -28,7 +28,8 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         at: *at,
         connections: audit.connections as u64,
         given_back: u64::from(audit.given_back),
-        drifted: audit.drift.len() as u64,
+        drifted: (audit.drift.len() - audit.repaired.len()) as u64,
+        repaired: engine.repaired,
     });
     let mut problems = found_problems(&findings, &waiting, &sources, audit.as_ref());
     let starting = is_starting(engine);

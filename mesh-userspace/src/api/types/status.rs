@@ -224,6 +224,9 @@ pub struct Audit {
     pub connections: u64,
     /// Slots given back whose connect() had failed on this machine.
     pub given_back: u64,
-    /// Counters that did not agree with two recounts in a row.
+    /// Counters that did not agree with two recounts in a row, and could not be set right: connections went on.
     pub drifted: u64,
+    /// Counters that were set right since the agent started.
+    #[serde(default)]
+    pub repaired: u64,
 }

@@ -21,6 +21,10 @@ fn a_connect_that_failed_on_this_host_gives_its_slots_back_once() {
     let audit = agent.audit(3 * seconds).unwrap();
     assert_eq!((audit.given_back, audit.connections, audit.drift), (1, 1, Vec::new()));
     assert_eq!(agent.audit(4 * seconds).unwrap().given_back, 0);
+    // A machine that stood still shows as old what has only begun.
+    connect(&mut agent, 9, 0, backend, 0);
+    assert_eq!(agent.audit(9 * seconds).unwrap().given_back, 0, "seen for the first time");
+    assert_eq!(agent.audit(10 * seconds).unwrap().given_back, 1);
     let counts = agent.service_counts(&name(0)).unwrap();
     assert_eq!((counts.active, counts.backends[0].active), (1, 1));
 }
@@ -33,10 +37,35 @@ fn a_count_that_is_off_shows_in_the_second_audit() {
     let account = connect(&mut agent, 7, 0, backend, CONFIRMED);
     agent.maps().arrays().backend(backend).unwrap().active.fetch_add(2);
     agent.maps().arrays().service(account).unwrap().active.fetch_add(1);
-    assert_eq!(agent.audit(0).unwrap().drift, [], "a connection may have been on its way");
+    let audit = agent.audit(0).unwrap();
+    assert_eq!((audit.drift, audit.repaired), (vec![], vec![]), "a connection may have been on its way");
     agent.maps().arrays().service(account).unwrap().active.fetch_sub(1);
+    agent.maps().arrays().service(account).unwrap().opened.fetch_add(1);
     let drift = Drift { what: Counted::Backend(backend), counted: 1, active: 3 };
-    assert_eq!(agent.audit(0).unwrap().drift, [drift]);
+    let audit = agent.audit(0).unwrap();
+    assert_eq!((audit.drift, audit.repaired), (vec![drift], vec![]), "others may be on their way by now");
+    assert_eq!(agent.maps().arrays().backend(backend).unwrap().active.load(), 3);
+}
+
+#[test]
+fn a_count_that_is_off_while_nothing_connects_is_set_right() {
+    let mut agent = agent(ROOMY);
+    put(&mut agent, 0, Some(simple(0, &[1])));
+    let backend = id(&agent, 0, 1);
+    let account = connect(&mut agent, 7, 0, backend, CONFIRMED);
+    agent.maps().arrays().backend(backend).unwrap().active.fetch_sub(1);
+    agent.maps().arrays().service(account).unwrap().active.fetch_add(2);
+    assert_eq!(agent.audit(0).unwrap().repaired, []);
+    let audit = agent.audit(0).unwrap();
+    let [one, other] = [(Counted::Account(account), 3), (Counted::Backend(backend), 0)].map(|(what, active)| Drift {
+        what,
+        counted: 1,
+        active,
+    });
+    assert_eq!((audit.drift, audit.repaired), (vec![one, other], vec![one, other]));
+    let counts = agent.service_counts(&name(0)).unwrap();
+    assert_eq!((counts.active, counts.backends[0].active), (1, 1));
+    assert_eq!(agent.audit(0).unwrap().drift, []);
 }
 
 #[test]
