@@ -58,6 +58,9 @@ impl Meaning {
         reader.services();
         reader.backends();
         reader.filter();
+        for (cookie, connection) in maps.connections().context("read CONNECTIONS")? {
+            reader.say(format!("socket {cookie} holds {connection:?}"));
+        }
         let mut said = reader.said;
         said.sort_unstable();
         Ok(Self(said))
