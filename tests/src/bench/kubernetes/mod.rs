@@ -57,7 +57,6 @@ pub fn measure(effort: Effort, report: &mut Report) -> Result<()> {
     step(report, "connect()", || connect::measure(&rig, effort, count, &mut connects).map(|()| None))?;
     report_section(report, connects);
     step(report, "change", || change::measure(&rig, effort, count).map(Some))?;
-    rig.proxy.end();
     step(report, "stream", || stream::measure(&rig, effort, count).map(Some))
 }
 
