@@ -9,6 +9,7 @@
 //! | [`select`] | the load-balancing algorithms, one file each |
 //! | [`rate`] | a budget of events over time |
 //! | [`clients`] | counts by client |
+//! | [`flows`] | flows of UDP sockets by client |
 //! | [`admission`] | taking and giving back slots under a limit |
 //! | [`outlier`] | ejecting backends that fail, and taking them back |
 //!
@@ -24,6 +25,7 @@ pub mod address;
 pub mod admission;
 pub mod atomic;
 pub mod clients;
+pub mod flows;
 pub mod outlier;
 pub mod rate;
 pub mod reason;

@@ -50,6 +50,10 @@ pub enum Reason {
     /// No connection's fate: a backend was ejected after failures in a row. Counted in
     /// [`crate::tables::Outlier::ejections`].
     Ejected = 20,
+    /// Refused: the client has `maxFlowsPerClient` flows.
+    FlowLimit = 21,
+    /// Let through in mode Observe: it would have been refused by `maxFlowsPerClient`.
+    ObservedFlowLimit = 22,
 }
 
 impl Reason {
@@ -60,7 +64,7 @@ impl Reason {
     pub const OPENED_OTHERWISE: [Self; 2] = [Self::Spilled, Self::Affinity];
 
     /// Every reason in the order of its number.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Selected,
         Self::Spilled,
         Self::FlowKept,
@@ -82,6 +86,8 @@ impl Reason {
         Self::ObservedClientRate,
         Self::SourceRange,
         Self::Ejected,
+        Self::FlowLimit,
+        Self::ObservedFlowLimit,
     ];
 
     /// From the number in an event or a counter's column.
@@ -98,7 +104,8 @@ impl Reason {
     /// Whether a limit in mode Observe let the client through.
     #[inline(always)]
     pub const fn is_observation(self) -> bool {
-        self as u8 >= Self::ObservedServiceLimit as u8 && self as u8 <= Self::ObservedClientRate as u8
+        (self as u8 >= Self::ObservedServiceLimit as u8 && self as u8 <= Self::ObservedClientRate as u8)
+            || self as u8 == Self::ObservedFlowLimit as u8
     }
 
     /// What a refusal by a limit counts as in mode Observe; `None` for what no limit refused.
@@ -110,6 +117,7 @@ impl Reason {
             Self::ServiceRate => Some(Self::ObservedServiceRate),
             Self::ClientLimit => Some(Self::ObservedClientLimit),
             Self::ClientRate => Some(Self::ObservedClientRate),
+            Self::FlowLimit => Some(Self::ObservedFlowLimit),
             _ => None,
         }
     }
@@ -138,6 +146,8 @@ impl Reason {
             Self::ObservedClientRate => "observed-client-rate",
             Self::SourceRange => "source-range",
             Self::Ejected => "ejected",
+            Self::FlowLimit => "flow-limit",
+            Self::ObservedFlowLimit => "observed-flow-limit",
         }
     }
 
@@ -152,7 +162,7 @@ impl Reason {
             Self::NoSuchPort => "refused: the Service does not list this port",
             Self::ServiceLimit => "refused: the Service is at maxConnections",
             Self::BackendLimit => "refused: every backend is at maxConnectionsPerBackend",
-            Self::TableFull => "refused: the table of connections, or of clients, is full",
+            Self::TableFull => "refused: the table of connections, of clients, or of flows is full",
             Self::Contended => "refused: other processors won every race for the last slots",
             Self::Inconsistent => "refused: the tables contradict each other",
             Self::ServiceRate => "refused: the Service is at connectionsPerSecond",
@@ -164,6 +174,8 @@ impl Reason {
             Self::ObservedClientLimit => "observed only: the client is at maxConnectionsPerClient",
             Self::ObservedClientRate => "observed only: the client is at connectionsPerSecondPerClient",
             Self::SourceRange => "refused: the client is in none of loadBalancerSourceRanges",
+            Self::FlowLimit => "refused: the client is at maxFlowsPerClient",
+            Self::ObservedFlowLimit => "observed only: the client is at maxFlowsPerClient",
             Self::Ejected => "the backend was ejected after failures in a row",
         }
     }

@@ -7,6 +7,7 @@ use crate::connection;
 use crate::context::{SockAddr, Socket};
 use crate::event::{self, Occasion};
 use crate::flow;
+use crate::flow_limit;
 use crate::frontend::{self, Destination};
 use crate::maps::{BACKENDS, FLOWS, REPLIES, SERVICES};
 use crate::pick::Client;
@@ -18,8 +19,8 @@ use mesh_common::tables::{BackendTag, Flow, FlowKey, FrontendKey, ReplyKey, Rule
 
 const ANY: u64 = 0;
 
-/// A sendto(): to the backend of its flow, or to one chosen now; or refused; or untouched. It holds no slot: a datagram
-/// is no connection.
+/// A sendto(): to the backend of its flow, or to one chosen now; or refused; or untouched. It holds no slot of the Service
+/// or a backend: a datagram is no connection.
 #[inline(always)]
 pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
     let frontend = FrontendKey::new(socket.address(), socket.port(), Protocol::Udp);
@@ -33,7 +34,10 @@ pub fn send<const V6: bool>(socket: &SockAddr<V6>) -> Verdict {
     };
     let occasion = Occasion { cookie: socket.cookie(), frontend: &frontend, service: id };
     let key = FlowKey { cookie: occasion.cookie, service: id, _pad: 0 };
-    if let Some((address, port)) = going_on(&key) {
+    if let Some((address, port, rule)) = going_on(&key) {
+        if let Err(reason) = flow_limit::keep(rule, id, occasion.cookie, socket.netns()) {
+            return flow::refuse(socket, &occasion, reason);
+        }
         expect_reply(&occasion, address, port);
         event::count(id, Reason::FlowKept);
         return Verdict::Forward(address, port);
@@ -63,25 +67,27 @@ pub fn source_shown<const V6: bool>(socket: &SockAddr<V6>) -> Option<(Address, P
     Some((frontend.address, frontend.port))
 }
 
-/// The backend of the flow, while it serves. Its entry may have become that of the same pod and port for another Service.
+/// The backend of the flow, while it serves, and the Service's rule. Its entry may have become that of the same pod and port for another Service.
 #[inline(always)]
-fn going_on(key: &FlowKey) -> Option<(Address, Port)> {
+fn going_on(key: &FlowKey) -> Option<(Address, Port, u64)> {
     // SAFETY: what is read is checked against the backend below, so a reused element is noticed.
     let flow = unsafe { FLOWS.get(key) }?;
-    let account = Rule::account_of(SERVICES.get(key.service.0)?.rule.load());
+    let rule = SERVICES.get(key.service.0)?.rule.load();
+    let account = Rule::account_of(rule);
     let backend = BACKENDS.get(flow.backend.0)?;
     let tag = backend.tag.load();
     let same = backend.address == flow.address
         && BackendTag::port_of(tag) == flow.port
         && BackendTag::account_of(tag) == account;
-    if same && BackendTag::is_serving(tag) { Some((flow.address, flow.port)) } else { None }
+    if same && BackendTag::is_serving(tag) { Some((flow.address, flow.port, rule)) } else { None }
 }
 
 /// Chooses a backend and remembers it.
 #[inline(always)]
 fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey, frontend: &FrontendKey) -> Result<Choice, Reason> {
     let Some(service) = SERVICES.get(key.service.0) else { return Err(Reason::Inconsistent) };
-    if !sources::may_reach(service.rule.load(), !frontend.address.is_v4(), || socket.netns()) {
+    let rule = service.rule.load();
+    if !sources::may_reach(rule, !frontend.address.is_v4(), || socket.netns()) {
         return Err(Reason::SourceRange);
     }
     let range = SlotRange::unpack(service.slots.load());
@@ -89,6 +95,7 @@ fn begin<const V6: bool>(socket: &SockAddr<V6>, key: &FlowKey, frontend: &Fronte
         return Err(Reason::NoBackend);
     }
     let dialling = Client { netns: socket.netns(), port: frontend.port };
+    flow_limit::keep(rule, key.service, key.cookie, dialling.netns)?;
     let client = affinity::client(service, key.service, || dialling.netns);
     let kept = client.as_ref().and_then(|client| client.kept(range));
     let mut choice = choice::look(service, range, dialling, kept)?;

@@ -12,6 +12,7 @@
 //! | `health` | ejecting backends that fail, by what becomes of connections |
 //! | `affinity` | the backend that a client keeps to |
 //! | `limits` | limits by client and by rate |
+//! | `flow_limit` | limits on the flows of a client |
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
 //! | `sources` | who may reach a load balancer's addresses |
@@ -28,6 +29,7 @@ mod context;
 mod datagram;
 mod event;
 mod flow;
+mod flow_limit;
 mod frontend;
 mod health;
 mod left_alone;

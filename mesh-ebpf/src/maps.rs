@@ -7,8 +7,8 @@ use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    Affinity, AffinityKey, Backend, ClientState, Connection, Event, FILTER_WORDS, Flow, FlowKey, FrontendKey, Outlier,
-    ReplyKey, Service, ServiceId, Settings, SourceKey, Traffic, sizes,
+    Affinity, AffinityKey, Backend, ClientState, Connection, Event, FILTER_WORDS, Flow, FlowKey, FlowPlace,
+    FrontendKey, Outlier, ReplyKey, Service, ServiceId, Settings, SourceKey, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -53,6 +53,10 @@ pub static CONNECTIONS: HashMap<u64, Connection, { sizes::CONNECTIONS as usize }
 /// Counts of clients, by place. Written by: programs; agent's audit counts down. When a window is full: refused.
 #[btf_map]
 pub static CLIENTS: Array<ClientState, { sizes::CLIENTS as usize }, MMAPABLE> = Array::new();
+
+/// Flows by client, where they are limited. Written by: programs. When a window is full: the datagram is refused.
+#[btf_map]
+pub static FLOW_PLACES: Array<FlowPlace, { sizes::FLOW_PLACES as usize }, MMAPABLE> = Array::new();
 
 /// Flows of UDP sockets that are not connected. Written by: programs. When full: the oldest goes and is made anew.
 #[btf_map]

@@ -26,6 +26,7 @@ const GOOD: &[&str] = &[
     "limits: {maxConnections: 5}\nloadBalancer: {algorithm: RoundRobin}",
     "limits: {maxConnectionsPerClient: 4, mode: Observe}",
     "limits: {connectionsPerSecond: 100, connectionBurst: 20}",
+    "limits: {maxFlowsPerClient: 900, flowIdleSeconds: 3600, mode: Observe}",
     "outlierDetection: {consecutiveFailures: 3}",
 ];
 
@@ -52,6 +53,8 @@ const BAD: &[(&str, &str)] = &[
     ("loadBalancer: {weights: [{zone: z, weight: 1001}]}", "should be less than or equal to 1000"),
     ("loadBalancer: {split: [{zone: z, percent: 101}]}", "should be less than or equal to 100"),
     ("limits: {connectionsPerSecond: 0}", "should be greater than or equal to 1"),
+    ("limits: {maxFlowsPerClient: 901}", "should be less than or equal to 900"),
+    ("limits: {maxConnections: 9, flowIdleSeconds: 9}", "flowIdleSeconds needs maxFlowsPerClient"),
     ("outlierDetection: {}", "consecutiveFailures: Required value"),
     // Words.
     ("limits: {maxConnections: 1, mode: Sometimes}", "Unsupported value: \"Sometimes\""),

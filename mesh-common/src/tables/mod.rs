@@ -12,6 +12,7 @@
 //! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing) | the object is refused |
 //! | `CLIENTS` | array | place -> [`ClientState`] | programs; the agent's audit counts down | the connection is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
+//! | `FLOW_PLACES` | array | place -> [`FlowPlace`] | programs | the datagram is refused |
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
 //! | `REPLIES` | LRU hash | [`ReplyKey`] -> [`FrontendKey`] | programs | oldest evicted: the next datagram writes it again |
 //! | `AFFINITY` | LRU hash | [`AffinityKey`] -> [`Affinity`] | programs | oldest evicted: that client is balanced anew |
@@ -32,6 +33,7 @@ mod connection;
 mod event;
 mod filter;
 mod flow;
+mod flow_place;
 mod frontend;
 mod outlier;
 mod service;
@@ -46,15 +48,16 @@ pub use connection::{CONFIRMED, Connection, ESTABLISHED, FAILED, WATCHED};
 pub use event::{COMM_LEN, Event};
 pub use filter::{FILTER_WORDS, FilterBit};
 pub use flow::{Flow, FlowKey, ReplyKey};
+pub use flow_place::FlowPlace;
 pub use frontend::FrontendKey;
 pub use outlier::{Outlier, OutlierRule, Thresholds};
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
 pub use source::SourceKey;
-pub use traffic::{OBSERVE, Rate, SlowStart, Traffic, TrafficRule};
+pub use traffic::{FlowLimit, OBSERVE, Rate, SlowStart, Traffic, TrafficRule};
 
 /// The layout that this build speaks. It is part of the pin path; any change to a type in this folder raises it.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Default sizes, in entries. The agent may load other sizes (`--max-...`); pins of another size are refused.
 pub mod sizes {
@@ -72,6 +75,8 @@ pub mod sizes {
     pub const CONNECTIONS: u32 = 131_072;
     /// Clients of Services that limit them, over all such Services. A power of two.
     pub const CLIENTS: u32 = 65_536;
+    /// Flows of clients of Services that limit them, over all such Services. A power of two.
+    pub const FLOW_PLACES: u32 = 65_536;
     /// Flows of UDP sockets that are not connected.
     pub const FLOWS: u32 = 65_536;
     /// Clients that keep to a backend, over all Services with session affinity.

@@ -28,8 +28,12 @@ pub struct Traffic {
     pub client_rate_burst: Atomic64,
     /// The time until which the Service's rate is spent. Written by: programs.
     pub spent_until: Atomic64,
+    /// Most flows at once of each client, plus 1. Written by: agent.
+    pub flow_limit: Atomic64,
+    /// After which time without a datagram a flow counts no more, nanoseconds. Written by: agent.
+    pub flow_idle: Atomic64,
     /// Zero.
-    pub _reserved: [Atomic64; 5],
+    pub _reserved: [Atomic64; 3],
 }
 
 /// Limits count what they would have refused, and refuse nothing.
@@ -50,6 +54,17 @@ pub struct TrafficRule {
     pub rate: Option<Rate>,
     /// New connections of each client over time; `None` for no limit.
     pub client_rate: Option<Rate>,
+    /// Flows of each client; `None` for no limit.
+    pub flows: Option<FlowLimit>,
+}
+
+/// Most flows at once of each client.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FlowLimit {
+    /// So many, 0 to [`crate::flows::MOST`].
+    pub most: u32,
+    /// After which time without a datagram a flow counts no more, nanoseconds, 1 or more.
+    pub idle: u64,
 }
 
 /// A rate of new connections.
@@ -91,6 +106,13 @@ impl Rate {
     }
 }
 
+impl FlowLimit {
+    fn of(limit: &Atomic64, idle: &Atomic64) -> Option<Self> {
+        let most = limit.load().checked_sub(1)?;
+        Some(Self { most: most as u32, idle: idle.load() })
+    }
+}
+
 /// How a new backend's share rises.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SlowStart {
@@ -116,7 +138,9 @@ impl Traffic {
             client_rate_cost: Atomic64::new(0),
             client_rate_burst: Atomic64::new(0),
             spent_until: Atomic64::new(0),
-            _reserved: [const { Atomic64::new(0) }; 5],
+            flow_limit: Atomic64::new(0),
+            flow_idle: Atomic64::new(0),
+            _reserved: [const { Atomic64::new(0) }; 3],
         }
     }
 
@@ -148,6 +172,8 @@ impl Traffic {
         self.client_limit.store(rule.client_limit.map_or(0, |limit| limit.saturating_add(1)));
         Rate::store(rule.rate, &self.rate_cost, &self.rate_burst);
         Rate::store(rule.client_rate, &self.client_rate_cost, &self.client_rate_burst);
+        self.flow_idle.store(rule.flows.map_or(0, |flows| flows.idle));
+        self.flow_limit.store(rule.flows.map_or(0, |flows| u64::from(flows.most) + 1));
         self.flags.store(if rule.observe { OBSERVE } else { 0 });
     }
 
@@ -161,6 +187,7 @@ impl Traffic {
             client_limit: self.client_limit.load().checked_sub(1),
             rate: Rate::of(&self.rate_cost, &self.rate_burst),
             client_rate: Rate::of(&self.client_rate_cost, &self.client_rate_burst),
+            flows: FlowLimit::of(&self.flow_limit, &self.flow_idle),
         }
     }
 }
@@ -184,6 +211,7 @@ mod tests {
             ramp: [u16; PARTS],
             observe: bool,
             client_limit in proptest::option::of(0u64..9),
+            flows in proptest::option::of((0u32..9, 1u64..9)),
             rates in (proptest::option::of((1u32..9, 0u32..9)), proptest::option::of((1u32..9, 0u32..9))),
         ) {
             let rate = |(connections, burst)| Rate::per_second(connections, burst);
@@ -193,6 +221,7 @@ mod tests {
                 client_limit,
                 rate: rates.0.map(rate),
                 client_rate: rates.1.map(rate),
+                flows: flows.map(|(most, idle)| FlowLimit { most, idle }),
             };
             let entry = Traffic::new();
             entry.store(&rule);

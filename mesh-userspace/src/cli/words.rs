@@ -40,6 +40,7 @@ pub fn limits(most: Option<u64>, each: Option<u64>, traffic: &TrafficLimits) -> 
         traffic.max_connections_per_client.map(|each| format!("{each} of each client")),
         rate(traffic.connections_per_second, traffic.connection_burst, ""),
         rate(traffic.connections_per_second_per_client, traffic.connection_burst_per_client, " of each client"),
+        traffic.max_flows_per_client.map(|most| format!("{} of each client", count(most, "UDP flow"))),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     match (parts.is_empty(), traffic.observe) {
@@ -94,12 +95,14 @@ mod tests {
             connection_burst: Some(20),
             connections_per_second_per_client: Some(10),
             connection_burst_per_client: Some(1),
+            max_flows_per_client: Some(7),
+            flow_idle_seconds: Some(30),
             observe: true,
         };
         assert_eq!(
             limits(Some(40), Some(8), &traffic),
-            "40 connections, 8 to each backend, 5 of each client, 100 new a second (burst 20), 10 new a second of each client; \
-             observed only"
+            "40 connections, 8 to each backend, 5 of each client, 100 new a second (burst 20), 10 new a second of each client, \
+             7 UDP flows of each client; observed only"
         );
     }
 

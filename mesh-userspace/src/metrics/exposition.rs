@@ -85,6 +85,7 @@ impl Figures {
         page.gauge(family::LIMIT, limits(|of| of.max_connections))?;
         page.gauge(family::BACKEND_LIMIT, limits(|of| of.max_connections_per_backend))?;
         page.gauge(family::CLIENT_LIMIT, limits(|of| of.traffic.max_connections_per_client))?;
+        page.gauge(family::CLIENT_FLOW_LIMIT, limits(|of| of.traffic.max_flows_per_client))?;
         page.gauge(family::RATE_LIMIT, limits(|of| of.traffic.connections_per_second))?;
         page.gauge(family::CLIENT_RATE_LIMIT, limits(|of| of.traffic.connections_per_second_per_client))?;
         let ejected = self.services.iter().filter_map(|of| Some((named(of), number(of.ejected?.0))));

@@ -137,6 +137,8 @@ families! {
         "Most connections at once from this node to each backend; no series where there is no limit";
     CLIENT_LIMIT = Gauge "mesh_service_client_connections_limit" Number SERVICE,
         "Most connections at once of each client on this node; no series where there is no limit";
+    CLIENT_FLOW_LIMIT = Gauge "mesh_service_client_flows_limit" Number SERVICE,
+        "Most UDP flows at once of each client on this node; no series where there is no limit";
     RATE_LIMIT = Gauge "mesh_service_new_connections_per_second_limit" Number SERVICE,
         "Most new connections a second from this node; no series where there is no limit";
     CLIENT_RATE_LIMIT = Gauge "mesh_service_client_new_connections_per_second_limit" Number SERVICE,

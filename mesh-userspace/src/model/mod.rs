@@ -19,7 +19,7 @@ pub use node::{Node, NodePorts};
 pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
 pub use pod::{Namespace, Pod};
 pub use policy::{
-    Balance, Limits, OutlierDetection, Part, Policy, PortPolicy, Rate, SlowStart, Weight, Which, Wildcard,
+    Balance, FlowLimit, Limits, OutlierDetection, Part, Policy, PortPolicy, Rate, SlowStart, Weight, Which, Wildcard,
 };
 pub use range::{NoRange, Range};
 pub use service::{Drain, InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

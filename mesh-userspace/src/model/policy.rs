@@ -105,8 +105,19 @@ pub struct Limits {
     pub rate: Option<Rate>,
     /// `spec.limits.connectionsPerSecondPerClient` and `connectionBurstPerClient`.
     pub client_rate: Option<Rate>,
+    /// `spec.limits.maxFlowsPerClient` and `flowIdleSeconds`.
+    pub flows: Option<FlowLimit>,
     /// `spec.limits.mode: Observe`: limits count what they would refuse, and refuse nothing.
     pub observe: bool,
+}
+
+/// Most flows at once of each client: UDP sockets that are not connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowLimit {
+    /// So many, 0 to [`mesh_common::flows::MOST`].
+    pub most: u32,
+    /// After which time without a datagram a flow counts no more, seconds, 1 or more.
+    pub idle_seconds: u32,
 }
 
 /// A rate of new connections.

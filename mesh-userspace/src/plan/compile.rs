@@ -102,6 +102,9 @@ fn traffic(policy: &Policy) -> TrafficRule {
         client_limit: limits.max_connections_per_client,
         rate: limits.rate.map(rate),
         client_rate: limits.client_rate.map(rate),
+        flows: limits
+            .flows
+            .map(|flows| tables::FlowLimit { most: flows.most, idle: u64::from(flows.idle_seconds) * 1_000_000_000 }),
     }
 }
 

@@ -250,6 +250,9 @@ fn traffic_text(traffic: &TrafficRule) -> String {
         traffic.client_limit.map(|limit| format!("connections at once of each client: {limit}")),
         traffic.rate.map(rate),
         traffic.client_rate.map(|limit| format!("of each client {}", rate(limit))),
+        traffic.flows.map(|flows| {
+            format!("flows at once of each client: {}, idle after {} s", flows.most, flows.idle / 1_000_000_000)
+        }),
         traffic.observe.then(|| "observe only".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();

@@ -417,6 +417,7 @@ pub fn figures(status: &Status) -> Figures {
                 max_connections_per_client: Some(5),
                 connections_per_second: Some(50),
                 connections_per_second_per_client: Some(7),
+                max_flows_per_client: Some(9),
                 ..TrafficLimits::default()
             },
         }],

@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod clients;
+mod flows;
 mod limits;
 mod outlier;
 mod picks;

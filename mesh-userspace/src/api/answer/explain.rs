@@ -291,6 +291,12 @@ impl<M: Maps> Facts<'_, M> {
         if let Some(rate) = rule.traffic.connections_per_second_per_client {
             notes.push(format!("of one client {rate} new connections a second (connectionsPerSecondPerClient)"));
         }
+        if let (Some(most), Some(idle)) = (rule.traffic.max_flows_per_client, rule.traffic.flow_idle_seconds) {
+            notes.push(format!(
+                "of one client {most} UDP sockets that are not connected, each until {idle} s after its last datagram \
+                 (maxFlowsPerClient)"
+            ));
+        }
         let Some(rate) = rule.traffic.connections_per_second else { return };
         let entry = counts.and_then(|counts| self.reconciler.maps().arrays().traffic(counts.account));
         let now = monotonic();

@@ -18,6 +18,10 @@ pub struct TrafficLimits {
     pub connections_per_second_per_client: Option<u64>,
     /// How many of them may come at once; absent for no limit.
     pub connection_burst_per_client: Option<u64>,
+    /// Most flows at once of each client, UDP sockets that are not connected; absent for no limit.
+    pub max_flows_per_client: Option<u64>,
+    /// After how many seconds without a datagram a flow counts no more; absent for no limit.
+    pub flow_idle_seconds: Option<u64>,
     /// Whether limits count what they would refuse, and refuse nothing.
     pub observe: bool,
 }
@@ -30,6 +34,8 @@ impl From<&Limits> for TrafficLimits {
             connection_burst: limits.rate.map(|rate| rate.burst.into()),
             connections_per_second_per_client: limits.client_rate.map(|rate| rate.per_second.into()),
             connection_burst_per_client: limits.client_rate.map(|rate| rate.burst.into()),
+            max_flows_per_client: limits.flows.map(|flows| flows.most.into()),
+            flow_idle_seconds: limits.flows.map(|flows| flows.idle_seconds.into()),
             observe: limits.observe,
         }
     }
@@ -43,6 +49,8 @@ impl From<&TrafficRule> for TrafficLimits {
             connection_burst: rule.rate.as_ref().map(Rate::at_once),
             connections_per_second_per_client: rule.client_rate.as_ref().map(Rate::connections),
             connection_burst_per_client: rule.client_rate.as_ref().map(Rate::at_once),
+            max_flows_per_client: rule.flows.map(|flows| flows.most.into()),
+            flow_idle_seconds: rule.flows.map(|flows| flows.idle / 1_000_000_000),
             observe: rule.observe,
         }
     }

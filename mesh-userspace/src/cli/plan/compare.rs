@@ -43,7 +43,7 @@ pub struct Difference {
     pub frontend: Option<String>,
     /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`,
     /// `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`, `connectionsPerSecond`, `connectionBurst`,
-    /// `connectionsPerSecondPerClient`, `connectionBurstPerClient`, `mode`.
+    /// `connectionsPerSecondPerClient`, `connectionBurstPerClient`, `maxFlowsPerClient`, `flowIdleSeconds`, `mode`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
     pub before: Option<String>,
@@ -129,6 +129,8 @@ fn differences(before: Option<&ServiceTable>, after: Option<&ServiceTable>) -> V
         ("connectionBurst", |table| table.traffic.connection_burst),
         ("connectionsPerSecondPerClient", |table| table.traffic.connections_per_second_per_client),
         ("connectionBurstPerClient", |table| table.traffic.connection_burst_per_client),
+        ("maxFlowsPerClient", |table| table.traffic.max_flows_per_client),
+        ("flowIdleSeconds", |table| table.traffic.flow_idle_seconds),
     ] {
         values(None, field, limit(before, pick), limit(after, pick), &mut found);
     }

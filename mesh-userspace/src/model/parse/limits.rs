@@ -1,12 +1,21 @@
 //! `spec.limits` of a `TrafficPolicy`, as it is written and as it is understood.
 
 use super::report::Report;
-use crate::model::{Limits, Rate};
+use crate::model::{FlowLimit, Limits, Rate};
+use mesh_common::flows;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 /// The highest rate and the largest burst.
 const MOST: u32 = 1_000_000;
+
+/// How long a flow counts after its last datagram where that is not written, seconds: what conntrack gives a UDP flow
+/// that has had an answer is 120, one that has not 30.
+const FLOW_IDLE: u32 = 30;
+
+/// The longest time, seconds.
+const LONGEST_FLOW_IDLE: u32 = 3_600;
 
 /// Limits on connections. Each holds on each node by itself, and is exact there.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -39,6 +48,14 @@ pub struct LimitsSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MOST))]
     pub connection_burst_per_client: Option<u32>,
+    /// Most flows at once of each client to the Service, 0 to 900: UDP sockets that are not connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = flows::MOST))]
+    pub max_flows_per_client: Option<u32>,
+    /// After how many seconds without a datagram to the Service a flow counts no more; 30 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST_FLOW_IDLE))]
+    pub flow_idle_seconds: Option<u32>,
     /// Enforce, the default; or Observe, which counts what these limits would refuse and refuses nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "modes")]
@@ -57,9 +74,13 @@ fn rules() -> serde_json::Value {
             "message": "connectionBurstPerClient needs connectionsPerSecondPerClient",
         },
         {
+            "rule": "!has(self.flowIdleSeconds) || has(self.maxFlowsPerClient)",
+            "message": "flowIdleSeconds needs maxFlowsPerClient",
+        },
+        {
             "rule": "!has(self.mode) || has(self.maxConnections) || has(self.maxConnectionsPerBackend) || \
                      has(self.maxConnectionsPerClient) || has(self.connectionsPerSecond) || \
-                     has(self.connectionsPerSecondPerClient)",
+                     has(self.connectionsPerSecondPerClient) || has(self.maxFlowsPerClient)",
             "message": "there is no limit for the mode",
         },
     ])
@@ -89,12 +110,29 @@ pub(super) fn parse(report: &mut Report, spec: &LimitsSpec) -> Limits {
         max_connections_per_client: spec.max_connections_per_client,
         rate,
         client_rate,
+        flows: flow_limit(report, spec),
         observe: spec.mode.as_deref() == Some("Observe"),
     };
     if spec.mode.is_some() && (Limits { observe: false, ..limits }) == Limits::default() {
         report.reject("spec.limits.mode", "there is no limit for the mode", "write a limit, or remove it");
     }
     limits
+}
+
+fn flow_limit(report: &mut Report, spec: &LimitsSpec) -> Option<FlowLimit> {
+    let mut check = |field: &str, number: Option<u32>, range: RangeInclusive<u32>| {
+        if let Some(number) = number.filter(|number| !range.contains(number)) {
+            let action = format!("write {} to {}", range.start(), range.end());
+            report.reject(format!("spec.limits.{field}"), format!("{number} is out of range"), action);
+        }
+    };
+    check("maxFlowsPerClient", spec.max_flows_per_client, 0..=flows::MOST);
+    check("flowIdleSeconds", spec.flow_idle_seconds, 1..=LONGEST_FLOW_IDLE);
+    if spec.flow_idle_seconds.is_some() && spec.max_flows_per_client.is_none() {
+        let action = "write maxFlowsPerClient, too";
+        report.reject("spec.limits.flowIdleSeconds", "there is an idle time and no limit of flows", action);
+    }
+    Some(FlowLimit { most: spec.max_flows_per_client?, idle_seconds: spec.flow_idle_seconds.unwrap_or(FLOW_IDLE) })
 }
 
 /// A rate with its burst, each with the name of its field.
@@ -135,6 +173,11 @@ mod tests {
         let limits = limits.unwrap();
         assert_eq!(limits.rate, Some(Rate { per_second: 10, burst: 1 }));
         assert_eq!(limits.client_rate, Some(Rate { per_second: 2, burst: 5 }));
+        assert_eq!(limits.flows, None);
+        let flows = |spec| parsed(spec).unwrap().flows;
+        assert_eq!(flows("{maxFlowsPerClient: 0}"), Some(FlowLimit { most: 0, idle_seconds: 30 }));
+        let long = "{maxFlowsPerClient: 900, flowIdleSeconds: 3600, mode: Observe}";
+        assert_eq!(flows(long), Some(FlowLimit { most: 900, idle_seconds: 3600 }));
         assert!(parsed("{maxConnectionsPerClient: 0, mode: Observe}").unwrap().observe);
     }
 
@@ -147,6 +190,10 @@ mod tests {
             ("{connectionsPerSecond: 1000001}", "connectionsPerSecond"),
             ("{maxConnections: 1, mode: Watch}", "mode"),
             ("{mode: Observe}", "mode"),
+            ("{maxFlowsPerClient: 901}", "maxFlowsPerClient"),
+            ("{maxFlowsPerClient: 9, flowIdleSeconds: 0}", "flowIdleSeconds"),
+            ("{maxFlowsPerClient: 9, flowIdleSeconds: 3601}", "flowIdleSeconds"),
+            ("{flowIdleSeconds: 5}", "flowIdleSeconds"),
         ] {
             assert_eq!(parsed(spec).unwrap_err(), [format!("spec.limits.{field}")], "{spec}");
         }

@@ -6,8 +6,8 @@ use crate::plan::{BackendKey, DesiredPort, DesiredService};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
-    BackendState, BackendTag, FilterBit, FrontendKey, Outlier, OutlierRule, Rate, Rule, SlotRange, SlowStart,
-    TrafficRule, UNLIMITED,
+    BackendState, BackendTag, FilterBit, FlowLimit, FrontendKey, Outlier, OutlierRule, Rate, Rule, SlotRange,
+    SlowStart, TrafficRule, UNLIMITED,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -130,6 +130,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         client_limit: numbers.one_in(3).then(|| numbers.below(4)),
         rate,
         client_rate: rate.filter(|_| numbers.one_in(2)),
+        flows: numbers.one_in(3).then(|| FlowLimit { most: numbers.below(4) as u32, idle: 1 + numbers.below(4) }),
     };
     let outlier = OutlierRule { allowed: numbers.below(3), interval: 1, ..OutlierRule::default() };
     let (max_connections, max_connections_per_backend) = (limit(numbers), limit(numbers));
