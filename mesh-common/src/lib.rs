@@ -7,6 +7,7 @@
 //! | [`reason`] | why a connection went where it went, or did not |
 //! | [`tables`] | every map's key and value, with its writer, its size and its eviction |
 //! | [`select`] | the load-balancing algorithms, one file each |
+//! | [`packet`] | what a packet is, what is wrong with it, and how a refusal looks |
 //! | [`rate`] | a budget of events over time |
 //! | [`clients`] | counts by client |
 //! | [`admission`] | taking and giving back slots under a limit |
@@ -25,6 +26,7 @@ pub mod admission;
 pub mod atomic;
 pub mod clients;
 pub mod outlier;
+pub mod packet;
 pub mod rate;
 pub mod reason;
 pub mod select;
