@@ -244,6 +244,28 @@ pub fn create_link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, attach_type:
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Attaches a program to a network interface of the calling thread's namespace, after others' programs there. Linux 6.6.
+pub fn create_interface_link(program: BorrowedFd<'_>, interface: u32, attach_type: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_ifindex = interface;
+    attr.link_create.attach_type = attach_type;
+    let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs a program for packets once on this packet, and returns what it returned.
+pub fn run_on_packet(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+    let mut attr = zeroed();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    attr.test.data_in = packet.as_ptr() as u64;
+    attr.test.data_size_in = packet.len() as u32;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the kernel writes the program's value into `retval`.
+    Ok(unsafe { attr.test.retval })
+}
+
 /// Whether a hash map holds no element.
 pub fn is_empty(map: BorrowedFd<'_>) -> io::Result<bool> {
     let mut first = [0_u8; 64];

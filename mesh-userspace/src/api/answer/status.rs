@@ -1,6 +1,6 @@
 //! The agent and its data path at one glance.
 
-use super::{Facts, name, problems};
+use super::{Facts, inbound, name, problems};
 use crate::agent::engine::Engine;
 use crate::api::query::Vitals;
 use crate::api::types::{
@@ -39,6 +39,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
             problems.push(format!("not in force: {}; start the agent anew, and see mesh doctor", missing.join(", ")));
         }
     }
+    problems.extend(inbound::problems(engine.inbound()));
     problems.extend(engine.drain_errors.iter().map(|error| format!("connections could not be ended: {error}")));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,6 +74,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         waiting,
         connections: totals.connections,
         refusals: totals.refusals,
+        inbound: inbound::status(engine.inbound()),
         events: EventCounts {
             read: engine.events_read,
             lost: engine.reconciler.maps().arrays().settings.events_lost.load(),

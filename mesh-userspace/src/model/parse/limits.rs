@@ -23,6 +23,10 @@ pub struct LimitsSpec {
     /// the host's network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_client: Option<u64>,
+    /// Most TCP connections at once to each backend from wherever, also from clients that no mesh covers, 0 or more: kept at
+    /// the pod's interface on the backend's own node. More are refused with a RST.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_inbound_connections_per_backend: Option<u64>,
     /// New connections to the Service a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MOST))]
@@ -58,8 +62,8 @@ fn rules() -> serde_json::Value {
         },
         {
             "rule": "!has(self.mode) || has(self.maxConnections) || has(self.maxConnectionsPerBackend) || \
-                     has(self.maxConnectionsPerClient) || has(self.connectionsPerSecond) || \
-                     has(self.connectionsPerSecondPerClient)",
+                     has(self.maxConnectionsPerClient) || has(self.maxInboundConnectionsPerBackend) || \
+                     has(self.connectionsPerSecond) || has(self.connectionsPerSecondPerClient)",
             "message": "there is no limit for the mode",
         },
     ])
@@ -87,6 +91,7 @@ pub(super) fn parse(report: &mut Report, spec: &LimitsSpec) -> Limits {
         max_connections: spec.max_connections,
         max_connections_per_backend: spec.max_connections_per_backend,
         max_connections_per_client: spec.max_connections_per_client,
+        max_inbound_connections_per_backend: spec.max_inbound_connections_per_backend,
         rate,
         client_rate,
         observe: spec.mode.as_deref() == Some("Observe"),
