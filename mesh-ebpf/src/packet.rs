@@ -15,6 +15,9 @@ use network_types::eth::EthHdr;
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 use network_types::tcp::TcpHdr;
 
+/// Headers so near to the start are read in place, which saves a call (10 ns); the verifier wants it bounded.
+const NEAR: usize = 0xff;
+
 /// `bpf_redirect`: as if received by the interface.
 const INGRESS: u64 = 1;
 /// `bpf_l4_csum_replace`: what changes is in the pseudo-header.
@@ -175,6 +178,14 @@ impl Bytes for SocketBuffer {
 
     #[inline(always)]
     fn read<T: Header>(&self, offset: usize) -> Option<Word<T>> {
+        // SAFETY: the kernel's context lives as long as the program runs.
+        let (start, end) = unsafe {
+            (read_volatile(&raw const (*self.0).data) as usize, read_volatile(&raw const (*self.0).data_end) as usize)
+        };
+        if offset <= NEAR && start + offset + size_of::<T>() <= end {
+            // SAFETY: within what lies in one piece, as just checked; any bytes are a `T`.
+            return Some(Word(unsafe { ((start + offset) as *const T).read_unaligned() }));
+        }
         let mut header = MaybeUninit::<Word<T>>::uninit();
         // SAFETY: the helper writes the whole of `T`, of which any bytes are a value, or fails.
         unsafe {

@@ -10,6 +10,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Insert only if the key is absent (`BPF_NOEXIST`).
 pub const NO_EXIST: u64 = 1;
@@ -255,15 +256,18 @@ pub fn create_interface_link(program: BorrowedFd<'_>, interface: u32, attach_typ
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Runs a program for packets once on this packet, and returns what it returned.
-pub fn run_on_packet(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+/// Runs a program for packets so many times on this packet, 1 or more, and returns what it returned last, and how long it took
+/// on average. Where it changes the packet, the next run sees that.
+pub fn run_on_packet(program: BorrowedFd<'_>, packet: &[u8], times: u32) -> io::Result<(u32, Duration)> {
     let mut attr = zeroed();
     attr.test.prog_fd = program.as_raw_fd() as u32;
     attr.test.data_in = packet.as_ptr() as u64;
     attr.test.data_size_in = packet.len() as u32;
+    attr.test.repeat = times;
     bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
-    // SAFETY: the kernel writes the program's value into `retval`.
-    Ok(unsafe { attr.test.retval })
+    // SAFETY: the kernel writes both, the latter in nanoseconds.
+    let (value, mean) = unsafe { (attr.test.retval, attr.test.duration) };
+    Ok((value, Duration::from_nanos(mean.into())))
 }
 
 /// Whether a hash map holds no element.

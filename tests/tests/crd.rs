@@ -25,6 +25,8 @@ const GOOD: &[&str] = &[
     "loadBalancer: {split: [{podNamePrefix: canary-, percent: 5}, {podNamePrefix: web-, percent: 95, fromZone: z}]}",
     "limits: {maxConnections: 5}\nloadBalancer: {algorithm: RoundRobin}",
     "limits: {maxConnectionsPerClient: 4, mode: Observe}",
+    "limits: {maxInboundConnectionsPerBackend: 0}",
+    "limits: {maxInboundConnectionsPerBackend: 4, mode: Observe}",
     "limits: {connectionsPerSecond: 100, connectionBurst: 20}",
     "outlierDetection: {consecutiveFailures: 3}",
 ];
@@ -51,6 +53,7 @@ const BAD: &[(&str, &str)] = &[
     ("loadBalancer: {slowStart: {minPercent: 10}}", "windowSeconds: Required value"),
     ("loadBalancer: {weights: [{zone: z, weight: 1001}]}", "should be less than or equal to 1000"),
     ("loadBalancer: {split: [{zone: z, percent: 101}]}", "should be less than or equal to 100"),
+    ("limits: {maxInboundConnectionsPerBackend: -1}", "should be greater than or equal to 0"),
     ("limits: {connectionsPerSecond: 0}", "should be greater than or equal to 1"),
     ("outlierDetection: {}", "consecutiveFailures: Required value"),
     // Words.

@@ -88,10 +88,16 @@ pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Loaded, Error> {
         loader.map_pin_path(&shape.name, pins.map(&shape.name));
     }
     let mut ebpf = loader.load(PROGRAMS).map_err(Error::Load)?;
-    let packets = PACKET_HOOKS.iter().map(|hook| hook.name).chain([RECOUNT]);
-    for name in HOOKS.iter().map(|hook| hook.name).chain(packets) {
+    for hook in &HOOKS {
+        let program = ebpf.program_mut(hook.name).ok_or(Error::NoProgram(hook.name))?;
+        verify(program).map_err(|source| Error::Program { program: hook.name, source })?;
+    }
+    for name in PACKET_HOOKS.iter().map(|hook| hook.name).chain([RECOUNT]) {
         let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
-        verify(program).map_err(|source| Error::Program { program: name, source })?;
+        // A kernel that refuses them serves Services all the same; who asks for the program hears of it.
+        if let Err(error) = verify(program) {
+            tracing::warn!(%error, "the kernel does not take {name}: limits at backends cannot be kept");
+        }
     }
     Ok(Loaded { ebpf, shapes, pins: pins.clone(), adopted })
 }

@@ -44,11 +44,14 @@ impl Inbound {
     pub fn start(loaded: &Loaded, grace: Arc<Grace>) -> anyhow::Result<Self> {
         let report = Arc::new(Mutex::new(Report::default()));
         let (thread, happened) = channel();
-        let worker = Worker::new(loaded, grace, report.clone(), thread.clone())?;
-        thread::Builder::new()
-            .name("inbound".to_owned())
-            .spawn(move || worker.run(&happened))
-            .context("start a thread")?;
+        match Worker::new(loaded, grace, report.clone(), thread.clone()) {
+            Ok(worker) => {
+                let builder = thread::Builder::new().name("inbound".to_owned());
+                builder.spawn(move || worker.run(&happened)).context("start a thread")?;
+            }
+            // A kernel that does not take the programs serves Services all the same.
+            Err(error) => lock(&report).errors.push(format!("{error:#}")),
+        }
         let figures = InboundFigures::open(loaded.pins())?;
         Ok(Self { services: BTreeMap::new(), changed: true, thread, report, figures })
     }
@@ -76,19 +79,28 @@ impl Inbound {
         for (key, limit) in self.services.values().flatten() {
             all.entry(*key).and_modify(|other| *other = other.and(*limit)).or_insert(*limit);
         }
-        // It ends with the process only.
+        // Without the thread the report says why.
         let _ = self.thread.send(Happened::Wanted(all));
     }
 
     /// What came of it last.
     pub fn report(&self) -> MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.report)
+    }
+
+    /// Whether any Service asks for a limit.
+    pub fn is_wanted(&self) -> bool {
+        !self.services.is_empty()
     }
 
     /// What the programs count.
     pub fn figures(&self) -> &InboundFigures {
         &self.figures
     }
+}
+
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Inbound {

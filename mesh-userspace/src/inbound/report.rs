@@ -7,6 +7,8 @@ use std::time::Instant;
 /// What came of them.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// Backends in the maps.
+    pub backends: u64,
     /// Backends whose limit is in force.
     pub in_force: usize,
     /// Interfaces with the programs.
@@ -15,6 +17,8 @@ pub struct Report {
     pub missing: BTreeMap<BackendKey, Instant>,
     /// Backends for which there is no room.
     pub left_out: usize,
+    /// Connections, and the FINs of half-closed ones, in the maps at the last recount.
+    pub records: u64,
     /// Connections counted at the last recount.
     pub connections: u64,
     /// Slots given back by recounts: of connections that ended without a packet.

@@ -175,6 +175,7 @@ impl Worker {
         let interfaces: BTreeSet<u32> = found.values().map(|interface| interface.index).collect();
         let errors = self.links.keep(&interfaces);
         self.next.in_force = if errors.is_empty() { keys.len() - missing.len() } else { 0 };
+        self.next.backends = keys.len() as u64;
         self.next.interfaces = interfaces.len();
         self.next.missing = missing;
         for error in errors {
@@ -187,9 +188,11 @@ impl Worker {
         let mut question = [0_u8; QUESTION];
         for record in self.backends.connections()? {
             question[14..].copy_from_slice(&record.bytes());
-            self.next.given_back += u64::from(bpf::run_on_packet(self.recount.as_fd(), &question)?);
+            let (given_back, _) = bpf::run_on_packet(self.recount.as_fd(), &question, 1)?;
+            self.next.given_back += u64::from(given_back);
         }
         let records = self.backends.connections()?;
+        self.next.records = records.len() as u64;
         self.next.connections = records.iter().filter(|record| record.is_whole()).count() as u64;
         let off = self.backends.compare(&records)?;
         let drifted: Vec<_> = off.iter().filter(|(key, by)| self.suspects.get(*key) == Some(*by)).collect();

@@ -53,7 +53,8 @@ pub(super) fn problems(inbound: &Inbound) -> Vec<String> {
             report.drifted
         ));
     }
-    problems.extend(report.errors.iter().map(|error| format!("limits at backends: {error}")));
+    let errors = report.errors.iter().filter(|_| inbound.is_wanted() || report.interfaces > 0);
+    problems.extend(errors.map(|error| format!("limits at backends: {error}")));
     problems
 }
 

@@ -232,6 +232,7 @@ fn not_followed(engine: &Engine) -> Option<String> {
 /// How full the maps are that can be. Each connection is counted once on its account.
 fn maps(engine: &Engine, active: u64) -> Vec<MapUsage> {
     let used = engine.reconciler.applied().used();
+    let inbound = engine.inbound().report();
     engine
         .map_sizes()
         .filter_map(|(name, size)| {
@@ -242,6 +243,8 @@ fn maps(engine: &Engine, active: u64) -> Vec<MapUsage> {
                 "SLOTS" => u64::from(used.slots),
                 "BACKENDS" => u64::from(used.backends),
                 "CONNECTIONS" => active,
+                "INBOUND_BACKENDS" => inbound.backends,
+                "INBOUND_CONNECTIONS" => inbound.records,
                 _ => return None,
             };
             Some(MapUsage { name: name.to_owned(), used, size: u64::from(size) })
