@@ -7,6 +7,7 @@
 //! | [`reason`] | why a connection went where it went, or did not |
 //! | [`tables`] | every map's key and value, with its writer, its size and its eviction |
 //! | [`select`] | the load-balancing algorithms, one file each |
+//! | [`packet`] | what a packet is, what is wrong with it, and how a refusal looks |
 //! | [`rate`] | a budget of events over time |
 //! | [`clients`] | counts by client |
 //! | [`flows`] | flows of UDP sockets by client |
@@ -27,6 +28,7 @@ pub mod atomic;
 pub mod clients;
 pub mod flows;
 pub mod outlier;
+pub mod packet;
 pub mod rate;
 pub mod reason;
 pub mod select;

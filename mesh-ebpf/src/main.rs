@@ -16,6 +16,9 @@
 //! | `connection` | holding and giving back a socket's slot |
 //! | `datagram` | flows of UDP sockets that are not connected |
 //! | `sources` | who may reach a load balancer's addresses |
+//! | `inbound` | limits on what arrives at a backend, at its pod's interface |
+//! | `packet` | a typed view of the socket buffer |
+//! | `refusal` | turning a segment into the RST that refuses it |
 //! | `verdict` | turning a decision into a return value |
 //! | `event` | sampled, rate-limited records of what was decided |
 //! | `maps` | every map |
@@ -32,11 +35,14 @@ mod flow;
 mod flow_limit;
 mod frontend;
 mod health;
+mod inbound;
 mod left_alone;
 mod limits;
 mod maps;
+mod packet;
 mod pick;
 mod programs;
+mod refusal;
 mod sources;
 mod verdict;
 

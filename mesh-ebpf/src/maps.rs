@@ -1,17 +1,21 @@
 //! Every map, with its writer and its eviction; sizes are defaults that the agent may raise at load.
 
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use mesh_common::address::Address;
 use mesh_common::atomic::Atomic64;
+use mesh_common::packet::PacketReason;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{
-    Affinity, AffinityKey, Backend, ClientState, Connection, Event, FILTER_WORDS, Flow, FlowKey, FlowPlace,
-    FrontendKey, Outlier, ReplyKey, Service, ServiceId, Settings, SourceKey, Traffic, sizes,
+    Affinity, AffinityKey, Backend, ClientState, Connection, Event, Expected, FILTER_WORDS, Flow, FlowKey, FlowPlace,
+    FrontendKey, Inbound, InboundId, InboundKey, InboundState, Outlier, ReplyKey, Service, ServiceId, Settings,
+    SourceKey, Traffic, sizes,
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+/// Nodes without such limits spend no memory on them.
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 const REASON_COUNTERS: usize = (sizes::SERVICES * Reason::COLUMNS) as usize;
 
 /// What clients dial. Written by: agent. When full: the object is refused.
@@ -83,6 +87,29 @@ pub static SOURCES: HashMap<SourceKey, u32, { sizes::SOURCES as usize }> = HashM
 /// Choices and refusals by service and reason. Written by: programs.
 #[btf_map]
 pub static REASON_COUNTS: Array<Atomic64, REASON_COUNTERS, MMAPABLE> = Array::new();
+
+/// Backends on this node whose inbound connections are limited. Written by: agent. When full: the backend has no limit.
+#[btf_map]
+pub static INBOUND_BACKENDS: HashMap<FrontendKey, InboundId, { sizes::INBOUND as usize }, ON_DEMAND> = HashMap::new();
+
+/// These backends by id. Words written by: agent; counters by: programs.
+#[btf_map]
+pub static INBOUND: Array<Inbound, { sizes::INBOUND as usize }, MMAPABLE> = Array::new();
+
+/// Connections to these backends. Written by: programs; the agent's recount deletes and adds. When full: the connection
+/// is reset.
+#[btf_map]
+pub static INBOUND_CONNECTIONS: HashMap<InboundKey, InboundState, { sizes::INBOUND_CONNECTIONS as usize }, ON_DEMAND> =
+    HashMap::new();
+
+/// What ends the handshakes with these backends that are under way. Written by: programs. When full: the oldest goes, and the
+/// pod's socket is asked instead.
+#[btf_map]
+pub static HANDSHAKES: LruHashMap<InboundKey, Expected, { sizes::HANDSHAKES as usize }> = LruHashMap::new();
+
+/// Packets that were dropped or refused, by reason. Written by: programs.
+#[btf_map]
+pub static PACKET_COUNTS: Array<Atomic64, { PacketReason::COUNTERS as usize }, MMAPABLE> = Array::new();
 
 /// What the agent changes live. Written by: agent; `events_lost` by: programs.
 #[btf_map]

@@ -10,6 +10,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Insert only if the key is absent (`BPF_NOEXIST`).
 pub const NO_EXIST: u64 = 1;
@@ -242,6 +243,31 @@ pub fn create_link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, attach_type:
     let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches a program to a network interface of the calling thread's namespace, after others' programs there. Linux 6.6.
+pub fn create_interface_link(program: BorrowedFd<'_>, interface: u32, attach_type: u32) -> io::Result<OwnedFd> {
+    let mut attr = zeroed();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_ifindex = interface;
+    attr.link_create.attach_type = attach_type;
+    let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs a program for packets so many times on this packet, 1 or more, and returns what it returned last, and how long it took
+/// on average. Where it changes the packet, the next run sees that.
+pub fn run_on_packet(program: BorrowedFd<'_>, packet: &[u8], times: u32) -> io::Result<(u32, Duration)> {
+    let mut attr = zeroed();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    attr.test.data_in = packet.as_ptr() as u64;
+    attr.test.data_size_in = packet.len() as u32;
+    attr.test.repeat = times;
+    bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: the kernel writes both, the latter in nanoseconds.
+    let (value, mean) = unsafe { (attr.test.retval, attr.test.duration) };
+    Ok((value, Duration::from_nanos(mean.into())))
 }
 
 /// Whether a hash map holds no element.

@@ -16,6 +16,7 @@ pub mod crd;
 pub mod datapath;
 pub mod doctor;
 pub mod drain;
+pub mod inbound;
 pub mod maps;
 pub mod metrics;
 pub mod model;

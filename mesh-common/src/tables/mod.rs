@@ -19,6 +19,11 @@
 //! | `LEFT_ALONE` | hash | cgroup id -> 1 | agent | the pod is not left alone |
 //! | `SOURCES` | hash | [`SourceKey`] -> 1 | agent | the client is refused at the load balancer's addresses |
 //! | `REASON_COUNTS` | array | service * 32 + reason -> count | programs | cannot be |
+//! | `INBOUND_BACKENDS` | hash | [`FrontendKey`] -> [`InboundId`] | agent | the backend has no limit, and status says so |
+//! | `INBOUND` | array | [`InboundId`] -> [`Inbound`] | agent (words), programs (counters) | as above |
+//! | `INBOUND_CONNECTIONS` | hash | [`InboundKey`] -> [`InboundState`] | programs; the agent's recount | the connection is reset |
+//! | `HANDSHAKES` | LRU hash | [`InboundKey`] -> [`Expected`] | programs | oldest evicted: the pod's socket is asked instead |
+//! | `PACKET_COUNTS` | array | [`PacketReason`](crate::packet::PacketReason) -> count | programs | cannot be |
 //! | `SETTINGS` | array | 0 -> [`Settings`] | agent | cannot be |
 //! | `EVENTS` | ring buffer | [`Event`] | programs | the event is lost and counted |
 //!
@@ -35,6 +40,7 @@ mod filter;
 mod flow;
 mod flow_place;
 mod frontend;
+mod inbound;
 mod outlier;
 mod service;
 mod settings;
@@ -50,6 +56,9 @@ pub use filter::{FILTER_WORDS, FilterBit};
 pub use flow::{Flow, FlowKey, ReplyKey};
 pub use flow_place::FlowPlace;
 pub use frontend::FrontendKey;
+pub use inbound::{
+    Expected, HAS_SOCKET, Inbound, InboundId, InboundKey, InboundState, NO_NETNS, PENDING, Side, taken_at,
+};
 pub use outlier::{Outlier, OutlierRule, Thresholds};
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
@@ -85,6 +94,12 @@ pub mod sizes {
     pub const LEFT_ALONE: u32 = 4_096;
     /// Pods of this node for each Service that has `loadBalancerSourceRanges` which they are in, each family by itself.
     pub const SOURCES: u32 = 16_384;
+    /// Backends on this node with a limit on inbound connections.
+    pub const INBOUND: u32 = 8_192;
+    /// Connections to these backends, half-closed ones twice.
+    pub const INBOUND_CONNECTIONS: u32 = 131_072;
+    /// Handshakes with these backends that are under way.
+    pub const HANDSHAKES: u32 = 16_384;
     /// Bytes of the event ring; a power of two and a multiple of the page size.
     pub const EVENTS_BYTES: u32 = 262_144;
 }

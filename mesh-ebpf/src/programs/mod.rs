@@ -6,3 +6,6 @@ mod recvmsg;
 mod sendmsg;
 mod sock_ops;
 mod sock_release;
+mod tc_from_pod;
+mod tc_recount;
+mod tc_to_pod;

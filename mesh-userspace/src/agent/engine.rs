@@ -12,6 +12,7 @@ use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
 use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
 use crate::drain;
+use crate::inbound::Inbound;
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
 use crate::metrics::Progress;
@@ -71,6 +72,7 @@ pub struct Engine {
     grace: Arc<Grace>,
     drains: Drains,
     pods: Pods,
+    inbound: Inbound,
     tombstones: Tombstones,
     listed: bool,
     /// When memory was given back to the system.
@@ -122,6 +124,7 @@ impl Engine {
             drains: Drains::new(loaded.map("CONNECTIONS")?),
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
+            inbound: Inbound::start(&loaded, grace.clone())?,
             complaints: Complaints::default(),
             cgroup,
             loaded,
@@ -172,9 +175,11 @@ impl Engine {
         self.progress.begin();
         for key in self.state.take_dirty() {
             self.progress.wants(&key);
+            self.inbound.set(&key, self.state.inbound_limits(&key));
             let desired = self.desired(&key);
             self.reconciler.set(key, desired);
         }
+        self.inbound.tell();
         if !self.listed {
             self.listed = true;
             self.reconciler.first_list_done();
@@ -206,6 +211,11 @@ impl Engine {
             self.reconciler.set(gone, None);
         }
         Some(desired)
+    }
+
+    /// The limits on what arrives at this node's backends.
+    pub fn inbound(&self) -> &Inbound {
+        &self.inbound
     }
 
     /// What the programs must know of this node's pods.

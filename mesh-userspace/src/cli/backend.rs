@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::output::Listed;
 use super::table::{Cell, Column, Tone};
 use super::words;
-use crate::api::types::{Backend, BackendState};
+use crate::api::types::{Backend, BackendState, InboundCounts};
 use std::net::SocketAddr;
 
 /// Backends of the Services, in or out, and why.
@@ -52,6 +52,9 @@ impl Listed for Backend {
         Column::new("LIMIT"),
         Column::new("WHY"),
         Column::wide("WEIGHT"),
+        Column::wide("INBOUND"),
+        Column::wide("INBOUND-LIMIT"),
+        Column::wide("INBOUND-REFUSED"),
         Column::wide("POD"),
         Column::wide("NODE"),
         Column::wide("ZONE"),
@@ -64,6 +67,8 @@ impl Listed for Backend {
             BackendState::Ejected | BackendState::Kept | BackendState::Gone => Tone::Warning,
             BackendState::Excluded => Tone::Faint,
         };
+        let inbound =
+            |text: fn(&InboundCounts) -> String| Cell::from(self.inbound.as_ref().map(text).unwrap_or_default());
         vec![
             (&self.service.namespace).into(),
             (&self.service.name).into(),
@@ -74,6 +79,12 @@ impl Listed for Backend {
             words::limit(self.max_connections).into(),
             (&self.why).into(),
             if self.weight == 0 { String::new() } else { self.weight.to_string() }.into(),
+            inbound(|counts| counts.active.to_string()),
+            inbound(|counts| {
+                let mode = if counts.observe { " (observed)" } else { "" };
+                format!("{}{mode}", words::limit(counts.max_connections))
+            }),
+            inbound(|counts| counts.refused.to_string()),
             (&self.pod).into(),
             (&self.node).into(),
             (&self.zone).into(),

@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::output::OutputArguments;
 use super::table::{Cell, Column, Table, Tone};
 use super::words;
-use crate::api::types::{Finding, Health, MapUsage, Program, Source, Status, WaitingState};
+use crate::api::types::{Finding, Health, InboundStatus, MapUsage, Program, Source, Status, WaitingState};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -155,6 +155,9 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
     field("Connections", line);
     let refusals: Vec<_> = status.refusals.iter().filter(|(_, n)| **n > 0).map(|(r, n)| format!("{r} {n}")).collect();
     field("Refusals", if refusals.is_empty() { "none".to_owned() } else { refusals.join(", ") });
+    if let Some(line) = inbound(&status.inbound) {
+        field("Inbound", line);
+    }
     let events = status.events;
     let lost = if events.lost > 0 { format!(", {} not written (rate limit)", events.lost) } else { String::new() };
     field("Events", format!("{} read{lost}", events.read));
@@ -175,6 +178,28 @@ fn summary(status: &Status, now: Timestamp, text: &mut String) {
             },
         ),
     );
+}
+
+/// Limits at this node's backends; nothing where there is none and never was.
+fn inbound(status: &InboundStatus) -> Option<String> {
+    let counted =
+        status.packets.iter().filter(|(_, count)| **count > 0).map(|(reason, count)| format!("{reason} {count}"));
+    let counted: Vec<_> = counted.collect();
+    let all = status.in_force + status.missing.len() as u64 + status.left_out;
+    if all == 0 && counted.is_empty() {
+        return None;
+    }
+    let mut line = format!("{} of {} limited", status.in_force, words::count(all, "backend"));
+    let _ = write!(
+        line,
+        " at {}, {}",
+        words::count(status.interfaces, "interface"),
+        words::count(status.connections, "connection")
+    );
+    if !counted.is_empty() {
+        let _ = write!(line, "; {}", counted.join(", "));
+    }
+    Some(line)
 }
 
 fn percent(map: &MapUsage) -> u64 {

@@ -38,6 +38,7 @@ pub fn limits(most: Option<u64>, each: Option<u64>, traffic: &TrafficLimits) -> 
         most.map(|most| count(most, "connection")),
         each.map(|each| format!("{each} to each backend")),
         traffic.max_connections_per_client.map(|each| format!("{each} of each client")),
+        traffic.max_inbound_connections_per_backend.map(|each| format!("{each} to each backend at its own node")),
         rate(traffic.connections_per_second, traffic.connection_burst, ""),
         rate(traffic.connections_per_second_per_client, traffic.connection_burst_per_client, " of each client"),
         traffic.max_flows_per_client.map(|most| format!("{} of each client", count(most, "UDP flow"))),
@@ -91,6 +92,7 @@ mod tests {
         assert_eq!(limits(None, None, &TrafficLimits::default()), "");
         let traffic = TrafficLimits {
             max_connections_per_client: Some(5),
+            max_inbound_connections_per_backend: Some(9),
             connections_per_second: Some(100),
             connection_burst: Some(20),
             connections_per_second_per_client: Some(10),
@@ -101,7 +103,7 @@ mod tests {
         };
         assert_eq!(
             limits(Some(40), Some(8), &traffic),
-            "40 connections, 8 to each backend, 5 of each client, 100 new a second (burst 20), 10 new a second of each client, \
+            "40 connections, 8 to each backend, 5 of each client, 9 to each backend at its own node, 100 new a second (burst 20), 10 new a second of each client, \
              7 UDP flows of each client; observed only"
         );
     }

@@ -76,6 +76,16 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// Attaching to an interface failed.
+    #[error("attach {program} to the interface with index {interface} (TCX, Linux 6.6 and later)")]
+    AttachInterface {
+        /// The program's name.
+        program: &'static str,
+        /// The interface's index.
+        interface: u32,
+        /// The cause.
+        source: io::Error,
+    },
     /// A pinned link is attached somewhere else.
     #[error(
         "the pinned link {path} is attached to {found}, not to {wanted}: choose the --cgroup that it was made with, or take \

@@ -3,7 +3,7 @@
 
 use super::hooks::Role;
 use super::unload::remove_layout;
-use super::{Error, HOOKS, Pins};
+use super::{Error, HOOKS, Pins, interfaces};
 use crate::bpf;
 use std::fs;
 use std::os::fd::AsFd;
@@ -14,6 +14,8 @@ use std::path::Path;
 pub fn retire(pins: &Pins) -> Result<usize, Error> {
     let mut left = 0;
     for layout in pins.other_layouts()? {
+        // Connections that are open count anew with this build's programs, from their next segment.
+        interfaces::remove_all(&layout.join("links"))?;
         for hook in HOOKS.iter().filter(|hook| hook.role == Role::Direct) {
             unpin(&layout.join("links").join(hook.name))?;
         }

@@ -1,13 +1,13 @@
 //! Making the maps, or adopting those that a former agent pinned, and loading the programs over them.
 
 use super::shape::{Shape, shapes};
-use super::{Error, HOOKS, Hook, PROGRAMS, Pins};
+use super::{Error, HOOKS, Hook, PACKET_HOOKS, PROGRAMS, Pins, RECOUNT};
 use aya::programs::{Program, ProgramError, ProgramFd};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::Object;
 use mesh_common::reason::Reason;
 use mesh_common::tables::sizes;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How many entries each table holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +92,13 @@ pub fn load(pins: &Pins, sizes: &Sizes) -> Result<Loaded, Error> {
         let program = ebpf.program_mut(hook.name).ok_or(Error::NoProgram(hook.name))?;
         verify(program).map_err(|source| Error::Program { program: hook.name, source })?;
     }
+    for name in PACKET_HOOKS.iter().map(|hook| hook.name).chain([RECOUNT]) {
+        let program = ebpf.program_mut(name).ok_or(Error::NoProgram(name))?;
+        // A kernel that refuses them serves Services all the same; who asks for the program hears of it.
+        if let Err(error) = verify(program) {
+            tracing::warn!(%error, "the kernel does not take {name}: limits at backends cannot be kept");
+        }
+    }
     Ok(Loaded { ebpf, shapes, pins: pins.clone(), adopted })
 }
 
@@ -100,6 +107,7 @@ fn verify(program: &mut Program) -> Result<(), ProgramError> {
         Program::CgroupSockAddr(program) => program.load(),
         Program::CgroupSock(program) => program.load(),
         Program::SockOps(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -124,5 +132,12 @@ impl Loaded {
     pub(super) fn program(&self, hook: &Hook) -> Result<&ProgramFd, Error> {
         let program = self.ebpf.program(hook.name).ok_or(Error::NoProgram(hook.name))?;
         program.fd().map_err(|source| Error::Program { program: hook.name, source })
+    }
+
+    /// A descriptor of a verified program for packets.
+    pub fn packet_program(&self, name: &'static str) -> Result<OwnedFd, Error> {
+        let program = self.ebpf.program(name).ok_or(Error::NoProgram(name))?;
+        let fd = program.fd().map_err(|source| Error::Program { program: name, source })?;
+        fd.as_fd().try_clone_to_owned().map_err(Error::io("duplicate the descriptor of", name))
     }
 }

@@ -1,6 +1,6 @@
 //! Taking the data path away.
 
-use super::{Error, HOOKS, Pins};
+use super::{Error, HOOKS, Pins, interfaces};
 use crate::bpf;
 use std::fs;
 use std::os::fd::AsFd;
@@ -34,6 +34,7 @@ pub(super) fn remove_layout(layout: &Path) -> Result<(), Error> {
             fs::remove_file(&path).map_err(Error::io("remove", path))?;
         }
     }
+    interfaces::remove_all(&links)?;
     for directory in [links, layout.join("maps")] {
         if directory.exists() {
             fs::remove_dir_all(&directory).map_err(Error::io("remove", directory))?;

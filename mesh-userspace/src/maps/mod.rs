@@ -6,12 +6,14 @@
 //! | [`kernel`] | the maps of the programs that run |
 //! | `mapped` | one array, mapped as far as it is used |
 //! | [`memory`] | the same without a kernel: for `mesh plan` and tests |
+//! | [`inbound`] | those of limits on what arrives at backends |
 //! | [`grace`] | waiting until no program that runs can have seen what was |
 
 pub mod arrays;
 mod error;
 mod fresh;
 pub mod grace;
+pub mod inbound;
 pub mod kernel;
 mod mapped;
 pub mod memory;

@@ -35,6 +35,7 @@ impl Collector for Figures {
         self.agent(&mut page)?;
         self.each_service(&mut page)?;
         self.cluster(&mut page)?;
+        self.inbound(&mut page)?;
         self.maps(&mut page)?;
         self.sources(&mut page)?;
         page.counter(family::EVENTS_READ, [([], self.status.events.read)])?;
@@ -119,6 +120,16 @@ impl Figures {
         page.counter(family::RETRIES, [([], sync.retries)])?;
         page.gauge(family::DRIFT, status.audit.map(|audit| ([], number(audit.drifted))))?;
         page.counter(family::REPAIRED, status.audit.map(|audit| ([], audit.repaired)))
+    }
+
+    fn inbound(&self, page: &mut Page<'_>) -> fmt::Result {
+        let inbound = &self.status.inbound;
+        let by_state =
+            [("in-force", inbound.in_force), ("missing", inbound.missing.len() as u64), ("left-out", inbound.left_out)];
+        page.gauge(family::INBOUND_BACKENDS, by_state.map(|(state, count)| ([state.to_owned()], number(count))))?;
+        page.gauge(family::INBOUND_CONNECTIONS, [([], number(inbound.connections))])?;
+        page.counter(family::INBOUND_GIVEN_BACK, [([], inbound.given_back)])?;
+        page.counter(family::INBOUND_PACKETS, inbound.packets.iter().map(|(reason, count)| ([reason.clone()], *count)))
     }
 
     fn maps(&self, page: &mut Page<'_>) -> fmt::Result {

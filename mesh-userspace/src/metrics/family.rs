@@ -164,6 +164,15 @@ families! {
     DRIFT = Gauge "mesh_audit_drifted_counts" Number &[], "Counts that two recounts in a row did not agree with, and that are not set right";
     REPAIRED = Counter "mesh_audit_repaired_counts" Number &[], "Counts that were set right, each time";
 
+    INBOUND_BACKENDS = Gauge "mesh_inbound_backends" Number &["state"],
+        "Backends of this node with a limit on what arrives, by whether it is in force";
+    INBOUND_CONNECTIONS = Gauge "mesh_inbound_connections" Number &[],
+        "Connections to these backends at the last recount, from wherever";
+    INBOUND_GIVEN_BACK = Counter "mesh_inbound_slots_given_back" Number &[],
+        "Slots that recounts gave back: the connection's socket was gone, and no packet had said so";
+    INBOUND_PACKETS = Counter "mesh_inbound_packets" Number &["reason"],
+        "Packets that were refused, reset or dropped at these backends' interfaces, by why";
+
     MAP_ENTRIES = Gauge "mesh_map_entries" Number &["map"], "Entries in use";
     MAP_SIZE = Gauge "mesh_map_max_entries" Number &["map"], "Entries that fit";
 

@@ -101,6 +101,8 @@ pub struct Limits {
     pub max_connections_per_backend: Option<u64>,
     /// `spec.limits.maxConnectionsPerClient`, 0 or more; `None` for no limit.
     pub max_connections_per_client: Option<u64>,
+    /// `spec.limits.maxInboundConnectionsPerBackend`, 0 or more, at the backend's own node; `None` for no limit.
+    pub max_inbound_connections_per_backend: Option<u64>,
     /// `spec.limits.connectionsPerSecond` and `connectionBurst`.
     pub rate: Option<Rate>,
     /// `spec.limits.connectionsPerSecondPerClient` and `connectionBurstPerClient`.

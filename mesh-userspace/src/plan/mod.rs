@@ -6,6 +6,7 @@ pub mod compile;
 mod desired;
 mod diff;
 pub mod eligible;
+pub mod inbound;
 mod op;
 mod refusal;
 

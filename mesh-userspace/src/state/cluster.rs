@@ -10,6 +10,7 @@ use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Servic
 use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
+use crate::plan::inbound::{self, InboundLimits};
 use crate::source::{Change, Counts, Subject, Trouble};
 use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -123,6 +124,15 @@ impl ClusterState {
         let addresses = self.owned_addresses(service);
         let externals = self.external_frontends(service);
         compile::compile(self.view(entry, service, &addresses, &externals), self.here())
+    }
+
+    /// The limits on what arrives at this node's backends of a Service.
+    pub fn inbound_limits(&self, key: &ServiceKey) -> InboundLimits {
+        let entry = self.entries.get(key);
+        let service = entry.and_then(|entry| Some((entry, &entry.service.as_ref()?.object)));
+        service
+            .map(|(entry, service)| inbound::limits(self.view(entry, service, &[], &[]), self.here()))
+            .unwrap_or_default()
     }
 
     /// Where this agent runs.

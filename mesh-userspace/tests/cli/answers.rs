@@ -5,9 +5,9 @@ use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
     Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, Healthz, Load, MapUsage, ObjectName, Outcome, Policy, PolicyDetail, PortPolicy,
-    PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState,
-    ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting, WaitingState,
+    Explanation, Finding, Health, Healthz, InboundCounts, InboundStatus, Load, MapUsage, ObjectName, Outcome, Policy,
+    PolicyDetail, PortPolicy, PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName,
+    ServicePort, ServiceState, ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting, WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -76,6 +76,16 @@ pub fn status() -> Status {
         waiting: vec![],
         connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7, affinity_kept: 3 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
+        inbound: InboundStatus {
+            in_force: 2,
+            interfaces: 1,
+            missing: vec!["10.244.0.9:8080/TCP".into()],
+            left_out: 0,
+            connections: 7,
+            given_back: 1,
+            drifted: 0,
+            packets: counts([("inbound-limit", 12), ("tcp-syn-fin", 0)]),
+        },
         events: EventCounts { read: 90, lost: 4 },
         audit: Some(Audit { at: days_ago(9), connections: 5, given_back: 1, drifted: 0, repaired: 0 }),
     }
@@ -208,6 +218,14 @@ pub fn backends() -> Vec<Backend> {
         weight: 1,
         active: 6,
         max_connections: Some(6),
+        inbound: Some(InboundCounts {
+            active: 9,
+            max_connections: Some(9),
+            observe: false,
+            opened: 120,
+            refused: 12,
+            reset: 1,
+        }),
     };
     let excluded = Backend {
         address: "10.244.1.6".parse().unwrap(),
@@ -216,6 +234,7 @@ pub fn backends() -> Vec<Backend> {
         why: "not ready".into(),
         weight: 0,
         active: 0,
+        inbound: None,
         ..backend.clone()
     };
     let gone = Backend {
@@ -229,6 +248,7 @@ pub fn backends() -> Vec<Backend> {
         weight: 0,
         active: 4,
         max_connections: None,
+        inbound: None,
         ..backend.clone()
     };
     vec![backend, excluded, gone]

@@ -80,10 +80,10 @@ fn backends_are_listed_with_the_verdict() {
     shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on
     ");
     assert_snapshot!(stdout(&agent.mesh("backend list -o wide")), @r"
-    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               WEIGHT   POD      NODE     ZONE
-    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             1        cart-1   node-1   a
-    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         -        cart-2   node-1   a
-    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -        -        -
+    NAMESPACE   SERVICE   PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY                                               WEIGHT   INBOUND   INBOUND-LIMIT   INBOUND-REFUSED   POD      NODE     ZONE
+    shop        cart      80/TCP   10.244.1.5:8080      eligible   6        6       ready                                             1        9         9               12                cart-1   node-1   a
+    shop        cart      80/TCP   10.244.1.6:8080      excluded   0        6       not ready                                         -        -         -               -                 cart-2   node-1   a
+    shop        cart      -        [fd00:244::7]:8080   gone       4        none    its endpoint was removed; its connections go on   -        -         -               -                 -        -        -
     ");
 }
 
@@ -124,6 +124,7 @@ fn status_of_a_healthy_agent() {
     Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow, 3 kept by affinity
     Refusals:     no-backend 3, service-limit 40
+    Inbound:      2 of 3 backends limited at 1 interface, 7 connections; inbound-limit 12
     Events:       90 read, 4 not written (rate limit)
     Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
 
@@ -149,6 +150,7 @@ fn status_of_an_agent_that_needs_attention() {
     Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow, 3 kept by affinity
     Refusals:     no-backend 3, service-limit 40
+    Inbound:      2 of 3 backends limited at 1 interface, 7 connections; inbound-limit 12
     Events:       90 read, 4 not written (rate limit)
     Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
 

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use aya_obj::generated::bpf_attach_type::BPF_CGROUP_INET4_CONNECT;
-use aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_CGROUP_SOCK_ADDR;
+use aya_obj::generated::bpf_prog_type::{self, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_PROG_TYPE_SCHED_CLS};
 use aya_obj::generated::{bpf_attr, bpf_cmd};
 use mesh_userspace::bpf;
 use std::fs::File;
@@ -13,8 +13,11 @@ use std::mem;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-/// `r0 = 1; exit`: let the connect pass.
-const INSTRUCTIONS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+/// `r0 = value; exit`.
+const fn return_value(value: i32) -> [[u8; 8]; 2] {
+    let [a, b, c, d] = value.to_le_bytes();
+    [[0xb7, 0, 0, 0, a, b, c, d], [0x95, 0, 0, 0, 0, 0, 0, 0]]
+}
 
 /// The program, attached as long as this lives.
 #[derive(Debug)]
@@ -25,7 +28,8 @@ pub struct Empty {
 impl Empty {
     /// Loads it and attaches it to a cgroup, beside what is there.
     pub fn attach(cgroup: &Path) -> Result<Self> {
-        let program = load().context("load a program that does nothing")?;
+        let program = load(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_CGROUP_INET4_CONNECT as u32, 1);
+        let program = program.context("load a program that does nothing")?;
         let cgroup = File::open(cgroup).with_context(|| format!("open {}", cgroup.display()))?;
         let link = bpf::create_link(program.as_fd(), cgroup.as_fd(), BPF_CGROUP_INET4_CONNECT as u32);
         Ok(Self { link: link.context("attach a program that does nothing")? })
@@ -37,16 +41,22 @@ impl Empty {
     }
 }
 
-fn load() -> io::Result<OwnedFd> {
+/// A program for packets that lets all pass, attached nowhere.
+pub fn for_packets() -> Result<OwnedFd> {
+    load(BPF_PROG_TYPE_SCHED_CLS, 0, -1).context("load a program that does nothing")
+}
+
+fn load(kind: bpf_prog_type, attach_type: u32, value: i32) -> io::Result<OwnedFd> {
+    let instructions = return_value(value);
     // SAFETY: all-zero bytes are a valid bpf_attr: a union of plain integers.
     let mut attr: bpf_attr = unsafe { mem::zeroed() };
-    attr.__bindgen_anon_3.prog_type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR as u32;
-    attr.__bindgen_anon_3.expected_attach_type = BPF_CGROUP_INET4_CONNECT as u32;
-    attr.__bindgen_anon_3.insn_cnt = INSTRUCTIONS.len() as u32;
-    attr.__bindgen_anon_3.insns = INSTRUCTIONS.as_ptr() as u64;
+    attr.__bindgen_anon_3.prog_type = kind as u32;
+    attr.__bindgen_anon_3.expected_attach_type = attach_type;
+    attr.__bindgen_anon_3.insn_cnt = instructions.len() as u32;
+    attr.__bindgen_anon_3.insns = instructions.as_ptr() as u64;
     attr.__bindgen_anon_3.license = c"GPL".as_ptr() as u64;
     let command = bpf_cmd::BPF_PROG_LOAD;
-    // SAFETY: `attr` is a whole, initialised bpf_attr; what it points to is constant.
+    // SAFETY: `attr` is a whole, initialised bpf_attr; what it points to outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attr, mem::size_of::<bpf_attr>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -5,6 +5,7 @@
 //! | [`connect`] | connect() to a Service against connect() to the pod |
 //! | [`programs`] | what each program takes, by the kernel's own statistics |
 //! | [`traffic`] | what limits and algorithms add to the connect program |
+//! | [`packets`] | what a packet costs at the interface of a pod with a limit |
 //! | [`crowd`] | many threads on one hot Service |
 //! | [`established`] | round trips and throughput of connections that are open |
 //! | [`fill`] | from desired Services in memory to filled maps |
@@ -30,6 +31,7 @@ mod machine;
 mod manifests;
 mod memory;
 mod mesh;
+mod packets;
 mod priority;
 mod programs;
 mod report;
@@ -78,6 +80,8 @@ enum Measurement {
     Programs,
     /// What limits and algorithms add to the connect program.
     Traffic,
+    /// What a packet costs at the interface of a pod with a limit.
+    Packets,
     /// Many threads on one hot Service.
     Crowd,
     /// Round trips and throughput of established connections.
@@ -96,6 +100,7 @@ impl Measurement {
             Self::Connect => connect::measure(effort),
             Self::Programs => programs::measure(effort),
             Self::Traffic => traffic::measure(effort),
+            Self::Packets => packets::measure(effort),
             Self::Crowd => crowd::measure(effort),
             Self::Established => established::measure(effort),
             Self::Fill => fill::measure(effort),

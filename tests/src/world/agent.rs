@@ -22,6 +22,7 @@ pub const NODE_NAME: &str = "node-1";
 /// `mesh agent` of one world. It runs in the node's network namespace, in a cgroup that its programs do not cover.
 #[derive(Debug)]
 pub struct Agent {
+    name: String,
     node: Netns,
     cgroup: Cgroup,
     covered: PathBuf,
@@ -36,6 +37,7 @@ pub struct Agent {
 impl Agent {
     pub(super) fn new(home: &Home, node: Netns, cgroup: Cgroup, covered: PathBuf) -> Self {
         Self {
+            name: NODE_NAME.to_owned(),
             node,
             cgroup,
             covered,
@@ -52,6 +54,7 @@ impl Agent {
     #[must_use]
     pub fn another(&self, name: &str) -> Self {
         Self {
+            name: self.name.clone(),
             node: self.node.clone(),
             cgroup: self.cgroup.clone(),
             covered: self.covered.clone(),
@@ -76,6 +79,13 @@ impl Agent {
     #[must_use]
     pub fn within(mut self, node: Netns) -> Self {
         self.node = node;
+        self
+    }
+
+    /// Of a node of this name, as endpoints have it.
+    #[must_use]
+    pub fn of(mut self, node: &str) -> Self {
+        node.clone_into(&mut self.name);
         self
     }
 
@@ -123,7 +133,7 @@ impl Agent {
     fn launch(&self, mut command: Command, arguments: &[&str]) -> Result<()> {
         let mut running = self.running();
         ensure!(running.as_mut().is_none_or(|process| process.ended().is_some()), "the agent is running");
-        command.args(["agent", "--node-name", NODE_NAME]);
+        command.args(["agent", "--node-name", &self.name]);
         match self.kubeconfig() {
             Some(kubeconfig) => command.arg("--kubeconfig").arg(kubeconfig),
             None => command.arg("--manifests").arg(&self.manifests),

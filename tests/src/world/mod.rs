@@ -101,6 +101,13 @@ impl World {
         self.pod(name)?.client()
     }
 
+    /// Makes a machine that is no pod of this node, with addresses on the pods' network: the agent's programs do not cover its
+    /// processes.
+    pub fn outsider(&self, name: &str) -> Result<Pod> {
+        let (netns, addresses, cgroup) = self.guest(name)?;
+        Ok(Pod::new(name, (netns, addresses, PodNetwork::Own), cgroup, self.home.path("logs")))
+    }
+
     /// Makes a place for a machine that is no pod of this node: its addresses are on the pods' network, and the agent's
     /// programs do not cover its processes.
     pub(crate) fn guest(&self, name: &str) -> Result<(Netns, Addresses, Cgroup)> {

@@ -3,13 +3,14 @@
 use super::{Facts, limit, name};
 use crate::agent::monotonic;
 use crate::api::query::Scope;
-use crate::api::types::{Backend, BackendState, ServiceName, ServicePort};
+use crate::api::types::{Backend, BackendState, InboundCounts, ServiceName, ServicePort};
 use crate::maps::Maps;
 use crate::model::Endpoint;
 use crate::plan::BackendKey;
 use crate::plan::eligible::{Verdict, Why};
 use crate::reconcile::{BackendCounts, ServiceCounts};
 use crate::state::ServiceDetail;
+use mesh_common::address::Protocol;
 use mesh_common::tables;
 use std::collections::HashMap;
 
@@ -39,6 +40,8 @@ pub(super) struct Judged<'a> {
     pub active: u64,
     /// The limit in force.
     pub max_connections: Option<u64>,
+    /// What is counted at its own interface.
+    pub inbound: Option<InboundCounts>,
 }
 
 impl Judged<'_> {
@@ -58,6 +61,7 @@ impl Judged<'_> {
             weight: self.weight,
             active: self.active,
             max_connections: self.max_connections,
+            inbound: self.inbound,
             service_port: self.port,
         }
     }
@@ -112,6 +116,7 @@ impl<M: Maps> Facts<'_, M> {
                     weight: candidate.weight,
                     active: counts.map_or(0, |counts| counts.active),
                     max_connections,
+                    inbound: self.inbound(&candidate.backend),
                 });
             }
         }
@@ -133,8 +138,14 @@ impl<M: Maps> Facts<'_, M> {
             weight: 0,
             active: backend.active,
             max_connections,
+            inbound: self.inbound(&backend.key),
         }));
         backends
+    }
+
+    fn inbound(&self, key: &BackendKey) -> Option<InboundCounts> {
+        let is_tcp = key.protocol == Protocol::Tcp;
+        self.inbound.filter(|_| is_tcp).and_then(|figures| super::inbound::counts(figures, key))
     }
 
     fn ends(&self, id: tables::BackendId) -> bool {

@@ -4,6 +4,7 @@ mod backends;
 mod client;
 mod connections;
 mod explain;
+mod inbound;
 mod likelihood;
 mod policies;
 mod services;
@@ -12,6 +13,7 @@ mod status;
 use super::Query;
 use super::types::{Finding, Load, ServiceName, ServiceTable};
 use crate::agent::engine::Engine;
+use crate::maps::inbound::InboundFigures;
 use crate::maps::{KernelMaps, MapError, Maps};
 use crate::metrics::{self, Figures};
 use crate::model::ServiceKey;
@@ -24,7 +26,7 @@ use std::collections::HashMap;
 
 /// Answers one question. The asker may be gone: a failed send is not an error.
 pub fn answer(engine: &Engine, query: Query) {
-    let facts = Facts::new(&engine.state, &engine.reconciler);
+    let facts = Facts { inbound: Some(engine.inbound().figures()), ..Facts::new(&engine.state, &engine.reconciler) };
     match query {
         Query::Alive(reply) => drop(reply.send(())),
         Query::Vitals(reply) => drop(reply.send(status::vitals(engine))),
@@ -61,6 +63,8 @@ fn figures(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Figures {
 struct Facts<'a, M> {
     state: &'a ClusterState,
     reconciler: &'a Reconciler<M>,
+    /// What is counted at backends' own interfaces; `None` without a kernel.
+    inbound: Option<&'a InboundFigures>,
     /// Services whose maps are not yet as they should be.
     waiting: HashMap<&'a ServiceKey, &'a Pending>,
 }
@@ -71,7 +75,7 @@ impl<'a, M: Maps> Facts<'a, M> {
             Subject::Service(key) => Some((key, pending)),
             Subject::Orphan(_) => None,
         });
-        Self { state, reconciler, waiting: waiting.collect() }
+        Self { state, reconciler, inbound: None, waiting: waiting.collect() }
     }
 
     fn findings(&self) -> Vec<Finding> {

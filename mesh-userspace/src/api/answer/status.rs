@@ -1,6 +1,6 @@
 //! The agent and its data path at one glance.
 
-use super::{Facts, name, problems};
+use super::{Facts, inbound, name, problems};
 use crate::agent::engine::Engine;
 use crate::api::query::Vitals;
 use crate::api::types::{
@@ -39,6 +39,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
             problems.push(format!("not in force: {}; start the agent anew, and see mesh doctor", missing.join(", ")));
         }
     }
+    problems.extend(inbound::problems(engine.inbound()));
     problems.extend(engine.drain_errors.iter().map(|error| format!("connections could not be ended: {error}")));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,6 +74,7 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         waiting,
         connections: totals.connections,
         refusals: totals.refusals,
+        inbound: inbound::status(engine.inbound()),
         events: EventCounts {
             read: engine.events_read,
             lost: engine.reconciler.maps().arrays().settings.events_lost.load(),
@@ -230,6 +232,7 @@ fn not_followed(engine: &Engine) -> Option<String> {
 /// How full the maps are that can be. Each connection is counted once on its account.
 fn maps(engine: &Engine, active: u64) -> Vec<MapUsage> {
     let used = engine.reconciler.applied().used();
+    let inbound = engine.inbound().report();
     engine
         .map_sizes()
         .filter_map(|(name, size)| {
@@ -240,6 +243,8 @@ fn maps(engine: &Engine, active: u64) -> Vec<MapUsage> {
                 "SLOTS" => u64::from(used.slots),
                 "BACKENDS" => u64::from(used.backends),
                 "CONNECTIONS" => active,
+                "INBOUND_BACKENDS" => inbound.backends,
+                "INBOUND_CONNECTIONS" => inbound.records,
                 _ => return None,
             };
             Some(MapUsage { name: name.to_owned(), used, size: u64::from(size) })

@@ -1,6 +1,6 @@
 //! A backend of a Service, with the verdict on it.
 
-use super::{ServiceName, ServicePort};
+use super::{InboundCounts, ServiceName, ServicePort};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -34,6 +34,8 @@ pub struct Backend {
     pub active: u64,
     /// Most connections at once from this node; absent for no limit.
     pub max_connections: Option<u64>,
+    /// What is counted at its own interface; absent where no limit holds there, and for backends of other nodes.
+    pub inbound: Option<InboundCounts>,
 }
 
 /// Whether a backend takes connections.

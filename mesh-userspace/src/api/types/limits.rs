@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct TrafficLimits {
     /// Most connections at once of each client; absent for no limit.
     pub max_connections_per_client: Option<u64>,
+    /// Most TCP connections at once to each backend from wherever, at its own node; absent for no limit.
+    pub max_inbound_connections_per_backend: Option<u64>,
     /// New connections a second; absent for no limit.
     pub connections_per_second: Option<u64>,
     /// How many of them may come at once; absent for no limit.
@@ -30,6 +32,7 @@ impl From<&Limits> for TrafficLimits {
     fn from(limits: &Limits) -> Self {
         Self {
             max_connections_per_client: limits.max_connections_per_client,
+            max_inbound_connections_per_backend: limits.max_inbound_connections_per_backend,
             connections_per_second: limits.rate.map(|rate| rate.per_second.into()),
             connection_burst: limits.rate.map(|rate| rate.burst.into()),
             connections_per_second_per_client: limits.client_rate.map(|rate| rate.per_second.into()),
@@ -45,6 +48,8 @@ impl From<&TrafficRule> for TrafficLimits {
     fn from(rule: &TrafficRule) -> Self {
         Self {
             max_connections_per_client: rule.client_limit,
+            // No limit of the Service's here, but one of its backends at their nodes.
+            max_inbound_connections_per_backend: None,
             connections_per_second: rule.rate.as_ref().map(Rate::connections),
             connection_burst: rule.rate.as_ref().map(Rate::at_once),
             connections_per_second_per_client: rule.client_rate.as_ref().map(Rate::connections),

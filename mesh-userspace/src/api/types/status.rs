@@ -1,6 +1,6 @@
 //! The agent and its data path at one glance.
 
-use super::{Finding, ServiceName};
+use super::{Finding, InboundStatus, ServiceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct Status {
     pub connections: Connections,
     /// Refused connections since the maps were made, by the name of the reason. Every reason is listed.
     pub refusals: BTreeMap<String, u64>,
+    /// Limits on what arrives at this node's backends.
+    pub inbound: InboundStatus,
     /// Sampled events.
     pub events: EventCounts,
     /// The last recount of the sockets; absent before the first.

@@ -32,6 +32,10 @@ pub struct LimitsSpec {
     /// the host's network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections_per_client: Option<u64>,
+    /// Most TCP connections at once to each backend from wherever, also from clients that no mesh covers, 0 or more: kept at
+    /// the pod's interface on the backend's own node. More are refused with a RST.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_inbound_connections_per_backend: Option<u64>,
     /// New connections to the Service a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MOST))]
@@ -79,8 +83,9 @@ fn rules() -> serde_json::Value {
         },
         {
             "rule": "!has(self.mode) || has(self.maxConnections) || has(self.maxConnectionsPerBackend) || \
-                     has(self.maxConnectionsPerClient) || has(self.connectionsPerSecond) || \
-                     has(self.connectionsPerSecondPerClient) || has(self.maxFlowsPerClient)",
+                     has(self.maxConnectionsPerClient) || has(self.maxInboundConnectionsPerBackend) || \
+                     has(self.connectionsPerSecond) || has(self.connectionsPerSecondPerClient) || \
+                     has(self.maxFlowsPerClient)",
             "message": "there is no limit for the mode",
         },
     ])
@@ -108,6 +113,7 @@ pub(super) fn parse(report: &mut Report, spec: &LimitsSpec) -> Limits {
         max_connections: spec.max_connections,
         max_connections_per_backend: spec.max_connections_per_backend,
         max_connections_per_client: spec.max_connections_per_client,
+        max_inbound_connections_per_backend: spec.max_inbound_connections_per_backend,
         rate,
         client_rate,
         flows: flow_limit(report, spec),

@@ -1,0 +1,141 @@
+//! Which interface of the node leads to which address: a virtual Ethernet pair has one end here and the other, with the address, in
+//! the pod's network namespace.
+//!
+//! The kernel tells of the other end its namespace's id and its index there (`IFLA_LINK_NETNSID`, `IFLA_LINK`), and lists the
+//! addresses of a namespace by that id (`IFA_TARGET_NETNSID`, Linux 5.0): no pod is entered, and none of its processes is looked
+//! for. Indexes and addresses that repeat in other namespaces do no harm.
+
+use mesh_common::address::Address;
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+
+/// The node's end of a pod's interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Interface {
+    /// Its index on the node.
+    pub index: u32,
+    /// The id of the pod's network namespace, as the node's own numbers it.
+    pub netns: u32,
+}
+
+/// Finds the interfaces that lead to these addresses, from the calling thread's network namespace.
+pub fn find(addresses: &HashSet<Address>) -> io::Result<HashMap<Address, Interface>> {
+    let mut found = HashMap::new();
+    if addresses.is_empty() {
+        return Ok(found);
+    }
+    let mut netlink = Socket::new(NETLINK_ROUTE)?;
+    netlink.bind_auto()?;
+    netlink.connect(&SocketAddr::new(0, 0))?;
+    // Without it the kernel ignores of which namespace addresses are asked for, and gives the node's own.
+    netlink.set_netlink_get_strict_chk(true)?;
+    for (netns, ends) in pairs(&netlink)? {
+        let id = i32::try_from(netns).map_err(io::Error::other)?;
+        for (index, address) in match self::addresses(&netlink, id) {
+            Ok(addresses) => addresses,
+            // It went meanwhile.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT | libc::ENONET)) => continue,
+            Err(error) => return Err(error),
+        } {
+            if let (true, Some(&index)) = (addresses.contains(&address), ends.get(&index)) {
+                found.insert(address, Interface { index, netns });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// By namespace: the index of each pair's end there, and that of its end here.
+fn pairs(netlink: &Socket) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
+    let mut pairs: BTreeMap<u32, HashMap<u32, u32>> = BTreeMap::new();
+    ask(netlink, RouteNetlinkMessage::GetLink(LinkMessage::default()), |answer| {
+        let RouteNetlinkMessage::NewLink(link) = answer else { return };
+        let (mut netns, mut there, mut is_pair) = (None, None, false);
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::LinkNetNsId(id) => netns = u32::try_from(*id).ok(),
+                LinkAttribute::Link(index) => there = Some(*index),
+                LinkAttribute::LinkInfo(infos) => {
+                    is_pair =
+                        infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth | InfoKind::Netkit)));
+                }
+                _ => {}
+            }
+        }
+        if let (Some(netns), Some(there), true) = (netns, there, is_pair) {
+            pairs.entry(netns).or_default().insert(there, link.header.index);
+        }
+    })?;
+    Ok(pairs)
+}
+
+/// The addresses in a namespace, each with its interface's index there.
+fn addresses(netlink: &Socket, netns: i32) -> io::Result<Vec<(u32, Address)>> {
+    let mut all = Vec::new();
+    let mut question = AddressMessage::default();
+    question.attributes.push(AddressAttribute::TargetNetNsId(netns));
+    ask(netlink, RouteNetlinkMessage::GetAddress(question), |answer| {
+        let RouteNetlinkMessage::NewAddress(message) = answer else { return };
+        // Of a point-to-point address the peer's comes as `Address`, the own one as `Local`.
+        let mut own: Option<IpAddr> = None;
+        for attribute in &message.attributes {
+            match attribute {
+                AddressAttribute::Local(ip) => own = Some(*ip),
+                AddressAttribute::Address(ip) => own = own.or(Some(*ip)),
+                _ => {}
+            }
+        }
+        all.extend(own.map(|ip| (message.header.index, ip.into())));
+    })?;
+    Ok(all)
+}
+
+/// Asks for a list, and hands each element on.
+fn ask(netlink: &Socket, question: RouteNetlinkMessage, mut take: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(header, question.into());
+    message.finalize();
+    let mut buffer = vec![0; message.header.length as usize];
+    message.serialize(&mut buffer);
+    netlink.send(&buffer, 0)?;
+    loop {
+        let (datagram, _) = netlink.recv_from_full()?;
+        let mut rest = &datagram[..];
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            match message.payload {
+                NetlinkPayload::InnerMessage(answer) => take(answer),
+                NetlinkPayload::Done(done) if done.code < 0 => return Err(io::Error::from_raw_os_error(-done.code)),
+                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => {}
+            }
+            let length = (message.header.length as usize).next_multiple_of(4).clamp(4, rest.len());
+            rest = &rest[length..];
+        }
+    }
+}
+
+/// Calls this whenever an interface of the calling thread's network namespace comes, goes or changes; returns only when that says
+/// `false`, or the kernel does not tell any more.
+pub fn follow(mut changed: impl FnMut() -> bool) -> io::Result<()> {
+    let mut netlink = Socket::new(NETLINK_ROUTE)?;
+    netlink.bind_auto()?;
+    netlink.add_membership(libc::RTNLGRP_LINK)?;
+    while changed() {
+        match netlink.recv_from_full() {
+            // More happened than the kernel keeps for us: that something did is all that matters.
+            Err(error) if error.raw_os_error() != Some(libc::ENOBUFS) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

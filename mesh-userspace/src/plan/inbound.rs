@@ -1,0 +1,56 @@
+//! Limits on what arrives at the backends of this node, from a Service's policy.
+
+use super::BackendKey;
+use super::compile::ServiceView;
+use super::eligible::Here;
+use mesh_common::address::{Port, Protocol};
+use mesh_common::tables::UNLIMITED;
+use std::collections::BTreeMap;
+
+/// How many connections may be open to a backend, from wherever; [`UNLIMITED`] for any number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InboundLimit {
+    /// More are refused.
+    pub limit: u64,
+    /// More are counted, and pass.
+    pub observed: u64,
+}
+
+impl InboundLimit {
+    /// Both hold.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { limit: self.limit.min(other.limit), observed: self.observed.min(other.observed) }
+    }
+}
+
+/// Backends with their limits.
+pub type InboundLimits = BTreeMap<BackendKey, InboundLimit>;
+
+/// The limits that a Service's policy asks for: of every endpoint on this node, whether it takes new connections or not. A Service
+/// that is not served (a headless one) has backends all the same.
+pub fn limits(view: ServiceView<'_>, here: Here<'_>) -> InboundLimits {
+    let Some(limits) = view.policy.map(|policy| policy.limits) else { return InboundLimits::new() };
+    let Some(most) = limits.max_inbound_connections_per_backend else { return InboundLimits::new() };
+    let limit = if limits.observe {
+        InboundLimit { limit: UNLIMITED, observed: most }
+    } else {
+        InboundLimit { limit: most, observed: UNLIMITED }
+    };
+    let is_port = |name: &str| {
+        let mut ports = view.service.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+        ports.any(|port| *port.name == *name)
+    };
+    let mut found = InboundLimits::new();
+    for slice in view.slices {
+        for target in slice.ports.iter().filter(|target| target.protocol == Protocol::Tcp && is_port(&target.name)) {
+            let here =
+                slice.endpoints.iter().filter(|endpoint| endpoint.node.is_empty() || *endpoint.node == *here.node);
+            found.extend(here.map(|endpoint| {
+                let (address, port) = (endpoint.address.into(), Port::from_host(target.port));
+                (BackendKey { address, port, protocol: Protocol::Tcp }, limit)
+            }));
+        }
+    }
+    found
+}
