@@ -27,6 +27,7 @@ const GOOD: &[&str] = &[
     "limits: {maxConnectionsPerClient: 4, mode: Observe}",
     "limits: {connectionsPerSecond: 100, connectionBurst: 20}",
     "outlierDetection: {consecutiveFailures: 3}",
+    "outlierDetection: {consecutiveFailures: 3, slowAnswerPercent: 300, slowAnswerMilliseconds: 20}",
 ];
 
 /// Specs that it refuses, and a part of what it says.
@@ -53,6 +54,8 @@ const BAD: &[(&str, &str)] = &[
     ("loadBalancer: {split: [{zone: z, percent: 101}]}", "should be less than or equal to 100"),
     ("limits: {connectionsPerSecond: 0}", "should be greater than or equal to 1"),
     ("outlierDetection: {}", "consecutiveFailures: Required value"),
+    ("outlierDetection: {consecutiveFailures: 1, slowAnswerPercent: 100}", "should be greater than or equal to 110"),
+    ("outlierDetection: {consecutiveFailures: 1, slowAnswerMilliseconds: 5}", "says nothing without slowAnswerPercent"),
     // Words.
     ("limits: {maxConnections: 1, mode: Sometimes}", "Unsupported value: \"Sometimes\""),
     ("loadBalancer: {algorithm: Fastest}", "Unsupported value: \"Fastest\": supported values: \"Random\""),

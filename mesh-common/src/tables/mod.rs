@@ -6,10 +6,10 @@
 //! | `ADDRESSES` | hash | `Address` -> [`ServiceId`] | agent | the object is refused |
 //! | `FILTER` | array | word index -> bits | agent | cannot be |
 //! | `SERVICES` | array | [`ServiceId`] -> [`Service`] | agent (words), programs (counters) | the object is refused |
-//! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent | cannot be |
+//! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent (words), programs (rate, answer) | cannot be |
 //! | `OUTLIERS` | array | account's [`ServiceId`] -> [`Outlier`] | agent (words), programs (counters) | cannot be |
 //! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
-//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing) | the object is refused |
+//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing, answer) | the object is refused |
 //! | `CLIENTS` | array | place -> [`ClientState`] | programs; the agent's audit counts down | the connection is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
 //! | `FLOWS` | LRU hash | [`FlowKey`] -> [`Flow`] | programs | oldest evicted: the next datagram picks anew |
@@ -47,7 +47,7 @@ pub use event::{COMM_LEN, Event};
 pub use filter::{FILTER_WORDS, FilterBit};
 pub use flow::{Flow, FlowKey, ReplyKey};
 pub use frontend::FrontendKey;
-pub use outlier::{Outlier, OutlierRule, Thresholds};
+pub use outlier::{Outlier, OutlierRule, SlowRule, Thresholds};
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
 pub use source::SourceKey;

@@ -28,8 +28,11 @@ pub struct Traffic {
     pub client_rate_burst: Atomic64,
     /// The time until which the Service's rate is spent. Written by: programs.
     pub spent_until: Atomic64,
+    /// The median time to the first answer of all backends, nanoseconds, where [`super::SlowRule`] asks for it; 0 for
+    /// unknown. Written by: programs; agent where nothing refers to it.
+    pub answer: Atomic64,
     /// Zero.
-    pub _reserved: [Atomic64; 5],
+    pub _reserved: [Atomic64; 4],
 }
 
 /// Limits count what they would have refused, and refuse nothing.
@@ -116,7 +119,8 @@ impl Traffic {
             client_rate_cost: Atomic64::new(0),
             client_rate_burst: Atomic64::new(0),
             spent_until: Atomic64::new(0),
-            _reserved: [const { Atomic64::new(0) }; 5],
+            answer: Atomic64::new(0),
+            _reserved: [const { Atomic64::new(0) }; 4],
         }
     }
 
