@@ -34,7 +34,7 @@ pub fn is_slow(backend: &Atomic64, service: &Atomic64, rule: SlowRule, answer: u
     let known = backend.load();
     let own = moved(if known == 0 { all } else { known }, answer);
     backend.store(own);
-    let (percent, least) = (rule.percent as u64, rule.least as u64 * 1_000_000);
+    let (percent, least) = (u64::from(rule.percent), u64::from(rule.least) * 1_000_000);
     percent != 0 && own > all / 100 * percent && own > all + least
 }
 
