@@ -13,6 +13,7 @@
 //! | [`flows`] | flows of UDP sockets by client |
 //! | [`admission`] | taking and giving back slots under a limit |
 //! | [`outlier`] | ejecting backends that fail, and taking them back |
+//! | [`answer`] | how long backends take to answer, and which is slower than the others |
 //!
 //! Nothing here needs a kernel, so that every decision is tested on the host.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
@@ -24,6 +25,7 @@
 
 pub mod address;
 pub mod admission;
+pub mod answer;
 pub mod atomic;
 pub mod clients;
 pub mod flows;

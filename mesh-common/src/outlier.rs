@@ -27,6 +27,10 @@ pub enum Outcome {
     Reset = 2,
     /// It ended otherwise, after its handshake.
     Ended = 3,
+    /// What was sent over it was not acknowledged, twice in a row.
+    Silent = 4,
+    /// It answered, and its backend's answers are slow: see [`crate::answer`].
+    Slow = 5,
 }
 
 impl Outcome {
@@ -37,6 +41,8 @@ impl Outcome {
             0 => Self::ConnectFailed,
             1 => Self::Connected,
             2 => Self::Reset,
+            4 => Self::Silent,
+            5 => Self::Slow,
             _ => Self::Ended,
         }
     }
@@ -59,7 +65,7 @@ pub enum Recorded {
 pub struct Standing {
     /// Connects that failed in a row; while it is out, as many as ejected it.
     pub connects: u8,
-    /// Connections that were reset soon, in a row; likewise.
+    /// Connections that were reset soon or went silent, in a row; likewise.
     pub resets: u8,
     /// Ejections that are not forgotten: the next lasts so many times longer, and once.
     pub ejections: u8,
@@ -195,10 +201,12 @@ fn after(word: u64, outlier: &Outlier, outcome: Outcome, now: u64) -> Next {
             let connects = standing.connects.saturating_add(1);
             (connects, standing.resets, thresholds.connects != 0 && connects >= thresholds.connects)
         }
-        Outcome::Reset => {
+        Outcome::Reset | Outcome::Silent => {
             let resets = standing.resets.saturating_add(1);
             (standing.connects, resets, thresholds.resets != 0 && resets >= thresholds.resets)
         }
+        // Many answers have told that already; neither row is of them.
+        Outcome::Slow => (0, 0, thresholds.slow.percent != 0),
         Outcome::Connected => (0, standing.resets, false),
         Outcome::Ended => (standing.connects, 0, false),
     };

@@ -1,13 +1,15 @@
 //! Ejection, by a model and under races.
 
 use super::*;
-use crate::tables::OutlierRule;
+use crate::tables::{OutlierRule, SlowRule};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+const SLOW: SlowRule = SlowRule { percent: 300, least: 5 };
+
 const RULE: OutlierRule = OutlierRule {
-    thresholds: Thresholds { connects: 3, resets: 2 },
+    thresholds: Thresholds { connects: 3, resets: 2, slow: SLOW },
     base_ejection: 1_000,
     max_ejection: 2_500,
     interval: 500,
@@ -37,9 +39,9 @@ proptest! {
         allowed in 0u64..4,
         connects in 0u8..4,
         resets in 0u8..4,
-        steps in proptest::collection::vec((0usize..4, 0u8..6, 0u64..700), 0..300),
+        steps in proptest::collection::vec((0usize..4, 0u8..8, 0u64..700), 0..300),
     ) {
-        let outlier = entry(OutlierRule { allowed, thresholds: Thresholds { connects, resets }, ..RULE });
+        let outlier = entry(OutlierRule { allowed, thresholds: Thresholds { connects, resets, ..RULE.thresholds }, ..RULE });
         let backends: [Atomic64; 4] = [const { Atomic64::new(0) }; 4];
         let mut now = 1_000;
         for (which, step, passes) in steps {
@@ -51,7 +53,9 @@ proptest! {
                 1 => Outcome::Connected,
                 2 => Outcome::Reset,
                 3 => Outcome::Ended,
-                4 => {
+                4 => Outcome::Silent,
+                5 => Outcome::Slow,
+                6 => {
                     let out = is_out(backend, &outlier, now);
                     prop_assert_eq!(out, before.left(now) > 0);
                     continue;
@@ -99,6 +103,21 @@ fn resets_are_counted_though_each_handshake_succeeds() {
 }
 
 #[test]
+fn silence_is_of_the_row_of_resets_and_slow_answers_need_no_row() {
+    let (outlier, backend) = (entry(RULE), Atomic64::new(0));
+    assert_eq!(record(&backend, &outlier, Outcome::Silent, 10), Recorded::Counted);
+    assert_eq!(record(&backend, &outlier, Outcome::Reset, 10), Recorded::Ejected);
+    pardon(&backend, &outlier);
+    assert_eq!(record(&backend, &outlier, Outcome::Slow, 10), Recorded::Ejected);
+    let standing = Standing::unpack(backend.load());
+    assert_eq!((standing.connects, standing.resets, standing.ejections), (0, 0, 2));
+    // Not where nobody asks for it.
+    let outlier = entry(OutlierRule { thresholds: Thresholds { connects: 3, ..Thresholds::default() }, ..RULE });
+    let backend = Atomic64::new(0);
+    assert_eq!(record(&backend, &outlier, Outcome::Slow, 10), Recorded::Counted);
+}
+
+#[test]
 fn each_ejection_lasts_longer_up_to_the_most_and_is_forgotten_by_the_interval() {
     let (outlier, backend) = (entry(RULE), Atomic64::new(0));
     let mut now = 10;
@@ -137,7 +156,7 @@ fn threads_never_eject_more_than_allowed_and_lose_none() {
     const ALLOWED: u64 = 2;
     let outlier = entry(OutlierRule {
         allowed: ALLOWED,
-        thresholds: Thresholds { connects: 1, resets: 1 },
+        thresholds: Thresholds { connects: 1, resets: 1, slow: SLOW },
         base_ejection: 3,
         max_ejection: 9,
         ..RULE

@@ -33,9 +33,11 @@ pub enum Spent {
 }
 
 /// Spends of a budget that others spend at the same time: never more than there is. A budget that has become smaller, because
-/// its rate was changed, is empty and no emptier: what the old rate had run ahead is not waited for.
+/// its rate was changed, is empty and no emptier: what the old rate had run ahead is not waited for. A burst below the cost, as is
+/// met while a rate is changed, is one of the cost.
 #[inline(always)]
 pub fn take(state: &Atomic64, now: u64, cost: u64, burst: u64) -> Result<(), Spent> {
+    let burst = if burst < cost { cost } else { burst };
     let furthest = now.saturating_add(burst);
     let mut spent_until = state.load();
     for _ in 0..TRIES {

@@ -166,6 +166,18 @@ impl SockOps {
         read!(self.raw(), __bindgen_anon_1.args[0])
     }
 
+    /// In the retransmission timer's callback: how often it has fired before without an acknowledgement in between.
+    #[inline(always)]
+    pub fn retransmissions(&self) -> u32 {
+        read!(self.raw(), __bindgen_anon_1.args[0])
+    }
+
+    /// In the callback of a packet that is sent: the bytes that it carries, 0 for an acknowledgement.
+    #[inline(always)]
+    pub fn payload(&self) -> u32 {
+        read!(self.raw(), skb_len)
+    }
+
     /// The socket's state (`BPF_TCP_*`).
     #[inline(always)]
     pub fn state(&self) -> u32 {

@@ -1,9 +1,11 @@
 //! Backends that fail are ejected: what became of a connection is judged here, and a pick asks here who is out.
 //!
 //! Only connections of Services that ask for it are watched. TCP tells: the SYN is unanswered (the retransmission timer
-//! fires), the connect fails, the handshake is done, or the connection is reset. A socket that its client closes has left
-//! `CONNECTIONS` by then, so what ends here while it is there was ended by the peer or the network.
+//! fires), the connect fails, the handshake is done, what is sent stays unacknowledged, or the connection is reset; and
+//! `answer` when the answers are slow. A socket that its client closes has left `CONNECTIONS` by then, so what ends here
+//! while it is there was ended by the peer or the network.
 
+use crate::answer;
 use crate::choice::in_slot;
 use crate::context::{SockOps, Socket};
 use crate::event;
@@ -45,11 +47,17 @@ pub fn is_out(account: u32, backend: &Backend) -> bool {
     outlier::is_out(&backend.standing, outlier, milliseconds(now()))
 }
 
-/// The SYN was not answered in time, for the first time.
+/// The retransmission timer fires: the SYN was not answered in time, or what was sent later not acknowledged. One lost packet
+/// is no failure, a second time in a row is, once until something is acknowledged again.
 #[inline(always)]
-pub fn unanswered(socket: &SockOps) {
+pub fn unacknowledged(socket: &SockOps) {
     if socket.state() == BPF_TCP_SYN_SENT {
         connect_failed(socket);
+    } else if socket.retransmissions() == 1
+        && let Some(held) = watched(socket)
+    {
+        held.flags |= FAILED;
+        failed(held, Outcome::Silent);
     }
 }
 
@@ -57,8 +65,10 @@ pub fn unanswered(socket: &SockOps) {
 #[inline(always)]
 pub fn connected(socket: &SockOps) {
     let Some(held) = watched(socket) else { return };
-    held.flags |= ESTABLISHED;
+    // That its SYN was sent twice is counted, and over.
+    held.flags = held.flags & !FAILED | ESTABLISHED;
     succeeded(held.account, held.backend, Outcome::Connected);
+    answer::wait(socket, held);
 }
 
 /// The connection is over, before its socket was closed.
@@ -72,27 +82,28 @@ pub fn ended(socket: &SockOps) {
             if is_soon && socket.bytes_received() == 0 {
                 failed(held, Outcome::Reset);
             } else {
-                succeeded(held.account, held.backend, Outcome::Ended);
+                closed(held.account, held.backend, held.flags);
             }
         }
         _ => {
             let Some(held) = watched(socket) else { return };
-            succeeded(held.account, held.backend, Outcome::Ended);
+            closed(held.account, held.backend, held.flags);
         }
     }
 }
 
-/// The socket was closed by its client, which was content with the backend as far as anybody knows.
+/// The connection was closed, by a client that was content with the backend as far as anybody knows. One that had gone silent
+/// says nothing for its backend.
 #[inline(always)]
 pub fn closed(account: ServiceId, backend: BackendId, flags: u64) {
-    if flags & ESTABLISHED != 0 {
+    if flags & (ESTABLISHED | FAILED) == ESTABLISHED {
         succeeded(account, backend, Outcome::Ended);
     }
 }
 
 /// What the socket holds. Only its own callbacks change it, under its lock, and one of them is running.
 #[inline(always)]
-fn watched(socket: &SockOps) -> Option<&'static mut Connection> {
+pub fn watched(socket: &SockOps) -> Option<&'static mut Connection> {
     let held = CONNECTIONS.get_ptr_mut(socket.cookie())?;
     // SAFETY: `held` points into a live map; see above.
     Some(unsafe { &mut *held })
@@ -123,7 +134,7 @@ fn record(account: u32, backend: u32, outcome: u32) -> u32 {
 
 /// Counts a failure, and ejects the backend when it is one too many.
 #[inline(always)]
-fn failed(held: &Connection, failure: Outcome) {
+pub fn failed(held: &Connection, failure: Outcome) {
     // One whose endpoint is gone takes nothing anyway.
     let Some(backend) = BACKENDS.get(held.backend.0) else { return };
     if !BackendTag::is_serving(backend.tag.load()) {

@@ -22,10 +22,8 @@ const TRIES: u32 = 128;
 #[inline(always)]
 #[expect(clippy::cast_sign_loss, reason = "only what is not below 0 is cast")]
 pub fn take(account: ServiceId, service: ServiceId, netns: u64) -> Result<u32, Reason> {
-    let place = client(account.0, service.0, netns);
-    let place = if place < 0 { place } else { rates(account.0, service.0, place as u32) };
-    match place {
-        0.. => Ok(place as u32),
+    match take_of(account.0, service.0, netns) {
+        place @ 0.. => Ok(place as u32),
         CLIENT_LIMIT => Err(Reason::ClientLimit),
         CLIENT_RATE => Err(Reason::ClientRate),
         SERVICE_RATE => Err(Reason::ServiceRate),
@@ -59,9 +57,9 @@ const SERVICE_RATE: i64 = -3;
 const TABLE_FULL: i64 = -4;
 const CONTENDED: i64 = -5;
 
-// Functions of their own, as in `affinity`: their arguments and results are scalars, and none calls another, since all frames
-// together have 512 bytes. They are global: the verifier looks at such a function once by itself, not on every path that calls
-// it. With ejection beside limits, connect4 takes it 0.4 s that way, and 3 s otherwise.
+// Functions of their own, as in `affinity`: their arguments and results are scalars, and neither calls the other, since all
+// frames together have 512 bytes. They are global: the verifier looks at such a function once by itself, not on every path that
+// calls it. With ejection beside limits, connect4 takes it 0.4 s that way, and 3 s otherwise.
 
 /// Counts `counted_as`, a reason's number, and answers 0, in mode Observe; else undoes [`take`] and answers 1.
 #[inline(never)]
@@ -103,13 +101,24 @@ fn passes(traffic: &Traffic, service: u32, counted_as: Reason) -> bool {
     observes
 }
 
-/// Takes a slot of the client: its place plus 1, 0 where clients have no limits, or what refused.
+/// [`take`]: the place, or what refused as a number below 0.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn client(account: u32, service: u32, netns: u64) -> i64 {
+extern "C" fn take_of(account: u32, service: u32, netns: u64) -> i64 {
     let Some(traffic) = TRAFFIC.get(account) else { return 0 };
+    let client_cost = traffic.client_rate_cost.load();
+    let place = client(traffic, account, service, netns, client_cost);
+    if place < 0 {
+        return place;
+    }
+    rates(traffic, service, place, client_cost)
+}
+
+/// Takes a slot of the client: its place plus 1, 0 where clients have no limits, or what refused.
+#[inline(always)]
+fn client(traffic: &Traffic, account: u32, service: u32, netns: u64, client_cost: u64) -> i64 {
     let limit = traffic.client_limit.load();
-    if limit == 0 && traffic.client_rate_cost.load() == 0 {
+    if limit == 0 && client_cost == 0 {
         return 0;
     }
     let key = clients::key(ServiceId(account), netns);
@@ -122,9 +131,7 @@ extern "C" fn client(account: u32, service: u32, netns: u64) -> i64 {
     {
         return i64::from(first) + 1;
     }
-    // SAFETY: a helper without arguments. A clock that is some milliseconds late forgets nobody too early.
-    let now = unsafe { bpf_ktime_get_coarse_ns() };
-    let mut search = Search { key, limit, now, found: CONTENDED };
+    let mut search = Search { key, limit, found: CONTENDED };
     // SAFETY: the callback has the signature that the helper asks for, and `search` outlives the call.
     unsafe { bpf_loop(TRIES, try_client as *mut c_void, (&raw mut search).cast(), 0) };
     if search.found < 0 && passes(traffic, service, Reason::ObservedClientLimit) {
@@ -138,17 +145,15 @@ extern "C" fn client(account: u32, service: u32, netns: u64) -> i64 {
 }
 
 /// Spends of the client's rate and of the Service's: the place again, or what refused; then the place is given back.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn rates(account: u32, service: u32, place: u32) -> i64 {
-    let Some(traffic) = TRAFFIC.get(account) else { return i64::from(place) };
-    let (cost, client_cost) = (traffic.rate_cost.load(), traffic.client_rate_cost.load());
+#[inline(always)]
+fn rates(traffic: &Traffic, service: u32, place: i64, client_cost: u64) -> i64 {
+    let cost = traffic.rate_cost.load();
     if cost == 0 && client_cost == 0 {
-        return i64::from(place);
+        return place;
     }
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let state = if place == 0 { None } else { CLIENTS.get(place - 1) };
+    let state = if place == 0 { None } else { CLIENTS.get((place - 1) as u32) };
     let mut refused = 0;
     let mut spent = 0;
     if let Some(state) = state
@@ -170,7 +175,7 @@ extern "C" fn rates(account: u32, service: u32, place: u32) -> i64 {
         }
     }
     if refused == 0 {
-        return i64::from(place);
+        return place;
     }
     if let Some(state) = state {
         // What the Service refused is not taken off the client's rate.
@@ -186,7 +191,6 @@ extern "C" fn rates(account: u32, service: u32, place: u32) -> i64 {
 struct Search {
     key: u64,
     limit: u64,
-    now: u64,
     found: i64,
 }
 
@@ -195,7 +199,9 @@ extern "C" fn try_client(_: u64, search: *mut c_void) -> i64 {
     // SAFETY: `client` passes its own `Search`, which nobody else holds.
     let search = unsafe { &mut *search.cast::<Search>() };
     let table = |place: u32| -> Option<&'static ClientState> { CLIENTS.get(place) };
-    let place = match clients::place(&table, sizes::CLIENTS, search.key, search.now) {
+    // SAFETY: a helper without arguments. A clock that is some milliseconds late forgets nobody too early.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let place = match clients::place(&table, sizes::CLIENTS, search.key, now) {
         Ok(place) => place,
         Err(NoPlace::TableFull) => {
             search.found = TABLE_FULL;

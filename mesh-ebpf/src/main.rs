@@ -10,6 +10,7 @@
 //! | `pick` | which slot the Service's rule picks |
 //! | `choice` | picking a backend and taking its slot |
 //! | `health` | ejecting backends that fail, by what becomes of connections |
+//! | `answer` | how long backends take to answer, for `health` |
 //! | `affinity` | the backend that a client keeps to |
 //! | `limits` | limits by client and by rate |
 //! | `flow_limit` | limits on the flows of a client |
@@ -26,6 +27,7 @@
 #![no_main]
 
 mod affinity;
+mod answer;
 mod choice;
 mod connection;
 mod context;

@@ -34,7 +34,7 @@ pub static FILTER: Array<u64, { FILTER_WORDS as usize }, MMAPABLE> = Array::new(
 #[btf_map]
 pub static SERVICES: Array<Service, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
 
-/// What Services ask for beyond that, by account. Written by: agent.
+/// What Services ask for beyond that, by account. Words written by: agent; rate and answer by: programs.
 #[btf_map]
 pub static TRAFFIC: Array<Traffic, { sizes::SERVICES as usize }, MMAPABLE> = Array::new();
 
@@ -46,7 +46,7 @@ pub static OUTLIERS: Array<Outlier, { sizes::SERVICES as usize }, MMAPABLE> = Ar
 #[btf_map]
 pub static SLOTS: Array<u32, { sizes::SLOTS as usize }, MMAPABLE> = Array::new();
 
-/// Backends by id. Words written by: agent; counter and standing by: programs.
+/// Backends by id. Words written by: agent; counter, standing and answer by: programs.
 #[btf_map]
 pub static BACKENDS: Array<Backend, { sizes::BACKENDS as usize }, MMAPABLE> = Array::new();
 

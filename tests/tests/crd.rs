@@ -30,6 +30,7 @@ const GOOD: &[&str] = &[
     "limits: {connectionsPerSecond: 100, connectionBurst: 20}",
     "limits: {maxFlowsPerClient: 900, flowIdleSeconds: 3600, mode: Observe}",
     "outlierDetection: {consecutiveFailures: 3}",
+    "outlierDetection: {consecutiveFailures: 3, slowAnswerPercent: 300, slowAnswerMilliseconds: 20}",
 ];
 
 /// Specs that it refuses, and a part of what it says.
@@ -59,6 +60,8 @@ const BAD: &[(&str, &str)] = &[
     ("limits: {maxFlowsPerClient: 901}", "should be less than or equal to 900"),
     ("limits: {maxConnections: 9, flowIdleSeconds: 9}", "flowIdleSeconds needs maxFlowsPerClient"),
     ("outlierDetection: {}", "consecutiveFailures: Required value"),
+    ("outlierDetection: {consecutiveFailures: 1, slowAnswerPercent: 100}", "should be greater than or equal to 110"),
+    ("outlierDetection: {consecutiveFailures: 1, slowAnswerMilliseconds: 5}", "says nothing without slowAnswerPercent"),
     // Words.
     ("limits: {maxConnections: 1, mode: Sometimes}", "Unsupported value: \"Sometimes\""),
     ("loadBalancer: {algorithm: Fastest}", "Unsupported value: \"Fastest\": supported values: \"Random\""),

@@ -21,7 +21,7 @@ pub struct Connection {
     pub netns: u64,
     /// When connect() was called, nanoseconds of the monotonic clock, some milliseconds coarse.
     pub opened_at: u64,
-    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`]. The high half is the place in `CLIENTS` that holds a third
+    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`], and 8 to 31 [`Connection::asked`]. The high half is the place in `CLIENTS` that holds a third
     /// slot, plus 1; 0 for none.
     pub flags: u64,
 }
@@ -42,6 +42,19 @@ impl Connection {
             place => Some(place - 1),
         }
     }
+
+    /// [`Connection::flags`] with the time `now` (nanoseconds) as that from which the first answer is waited for.
+    #[inline(always)]
+    pub const fn asked(flags: u64, now: u64) -> u64 {
+        flags & !ASKED | (now >> ASKED_CLOCK << ASKED_SHIFT) & ASKED
+    }
+
+    /// How long the first answer has been waited for at `now`, nanoseconds, to 131,072 of them; modulo 36 minutes.
+    #[inline(always)]
+    pub const fn waited(flags: u64, now: u64) -> u64 {
+        let asked = (flags & ASKED) >> ASKED_SHIFT;
+        ((now >> ASKED_CLOCK).wrapping_sub(asked) & ASKED >> ASKED_SHIFT) << ASKED_CLOCK
+    }
 }
 
 /// The kernel went on to send a SYN: the connect did not fail on this host (no route, no port). TCP only.
@@ -53,7 +66,32 @@ pub const WATCHED: u64 = 2;
 /// It is watched, and its handshake is done.
 pub const ESTABLISHED: u64 = 4;
 
-/// It is watched, and its connect has counted as failed.
+/// It is watched, and has counted as failed: its connect, or since its handshake.
 pub const FAILED: u64 = 8;
 
+/// The bits of [`Connection::asked`], and where they begin.
+const ASKED: u64 = 0xff_ffff << ASKED_SHIFT;
+const ASKED_SHIFT: u32 = 8;
+
+/// The clock of [`Connection::asked`]: 2^17 ns, 131 us.
+const ASKED_CLOCK: u32 = 17;
+
 const _: () = assert!(size_of::<Connection>() == 56 && align_of::<Connection>() == 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_waited_is_known_and_nothing_else_is_touched(place: u32, now in 0u64..1 << 60, waits in 0u64..1 << 40) {
+            let flags = Connection::flags(place) | CONFIRMED | WATCHED;
+            let asked = Connection::asked(Connection::asked(flags, 77), now);
+            prop_assert_eq!(asked & !ASKED, flags);
+            prop_assert_eq!(Connection::client_of(asked), place.checked_sub(1));
+            let clock = 1 << ASKED_CLOCK;
+            prop_assert!(Connection::waited(asked, now + waits).abs_diff(waits) < clock);
+        }
+    }
+}

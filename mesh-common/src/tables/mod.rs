@@ -6,10 +6,10 @@
 //! | `ADDRESSES` | hash | `Address` -> [`ServiceId`] | agent | the object is refused |
 //! | `FILTER` | array | word index -> bits | agent | cannot be |
 //! | `SERVICES` | array | [`ServiceId`] -> [`Service`] | agent (words), programs (counters) | the object is refused |
-//! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent | cannot be |
+//! | `TRAFFIC` | array | account's [`ServiceId`] -> [`Traffic`] | agent (words), programs (rate, answer) | cannot be |
 //! | `OUTLIERS` | array | account's [`ServiceId`] -> [`Outlier`] | agent (words), programs (counters) | cannot be |
 //! | `SLOTS` | array | position -> [`BackendId`] | agent | the object is refused |
-//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing) | the object is refused |
+//! | `BACKENDS` | array | [`BackendId`] -> [`Backend`] | agent (words), programs (counter, standing, answer) | the object is refused |
 //! | `CLIENTS` | array | place -> [`ClientState`] | programs; the agent's audit counts down | the connection is refused |
 //! | `CONNECTIONS` | hash | socket cookie -> [`Connection`] | programs; the agent's audit deletes | the connection is refused |
 //! | `FLOW_PLACES` | array | place -> [`FlowPlace`] | programs | the datagram is refused |
@@ -59,7 +59,7 @@ pub use frontend::FrontendKey;
 pub use inbound::{
     Expected, HAS_SOCKET, Inbound, InboundId, InboundKey, InboundState, NO_NETNS, PENDING, Side, taken_at,
 };
-pub use outlier::{Outlier, OutlierRule, Thresholds};
+pub use outlier::{Outlier, OutlierRule, SlowRule, Thresholds};
 pub use service::{Rule, Service, ServiceId, SlotRange, UNLIMITED};
 pub use settings::Settings;
 pub use source::SourceKey;

@@ -33,20 +33,35 @@ const _: () = assert!(size_of::<Outlier>() == 64);
 pub struct Thresholds {
     /// Connects that were refused, that found no way, or whose SYN stayed unanswered.
     pub connects: u8,
-    /// Connections that were reset soon after the handshake, before anything was received.
+    /// Connections that were reset soon after the handshake, before anything was received, or that went silent.
     pub resets: u8,
+    /// When a backend's answers are slow.
+    pub slow: SlowRule,
+}
+
+/// When a backend's answers are slow, by its median time to the first answer against that of its Service.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SlowRule {
+    /// More than so many per cent of the Service's; 0 for never.
+    pub percent: u16,
+    /// And longer by more than so many milliseconds.
+    pub least: u32,
 }
 
 impl Thresholds {
     /// The word for [`Outlier::thresholds`].
     pub const fn pack(self) -> u64 {
-        (self.resets as u64) << 8 | self.connects as u64
+        (self.slow.least as u64) << 32
+            | (self.slow.percent as u64) << 16
+            | (self.resets as u64) << 8
+            | self.connects as u64
     }
 
     /// From the word in [`Outlier::thresholds`].
     #[inline(always)]
     pub const fn unpack(word: u64) -> Self {
-        Self { connects: word as u8, resets: (word >> 8) as u8 }
+        let slow = SlowRule { percent: (word >> 16) as u16, least: (word >> 32) as u32 };
+        Self { connects: word as u8, resets: (word >> 8) as u8, slow }
     }
 }
 
@@ -125,9 +140,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_stored_is_loaded(connects: u8, resets: u8, words: [u32; 5]) {
+        fn what_is_stored_is_loaded(connects: u8, resets: u8, percent: u16, least: u32, words: [u32; 5]) {
             let [base_ejection, max_ejection, interval, allowed, ignored_above] = words.map(u64::from);
-            let thresholds = Thresholds { connects, resets };
+            let thresholds = Thresholds { connects, resets, slow: SlowRule { percent, least } };
             let rule = OutlierRule { thresholds, base_ejection, max_ejection, interval, allowed, ignored_above };
             let entry = Outlier::new();
             entry.store(&rule);

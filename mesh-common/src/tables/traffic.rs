@@ -32,8 +32,11 @@ pub struct Traffic {
     pub flow_limit: Atomic64,
     /// After which time without a datagram a flow counts no more, nanoseconds. Written by: agent.
     pub flow_idle: Atomic64,
+    /// The median time to the first answer of all backends, nanoseconds, where [`super::SlowRule`] asks for it; 0 for
+    /// unknown. Written by: programs; agent where nothing refers to it.
+    pub answer: Atomic64,
     /// Zero.
-    pub _reserved: [Atomic64; 3],
+    pub _reserved: [Atomic64; 2],
 }
 
 /// Limits count what they would have refused, and refuse nothing.
@@ -99,10 +102,18 @@ impl Rate {
         (rate.cost > 0).then_some(rate)
     }
 
+    /// Writes both words. Who reads one of the old rate and one of the new may come as often at once as one of the two says,
+    /// and no more: a burst below the cost counts as one connection.
     fn store(rate: Option<Self>, cost: &Atomic64, burst: &Atomic64) {
         let rate = rate.unwrap_or(Self { cost: 0, burst: 0 });
-        burst.store(rate.burst);
-        cost.store(rate.cost);
+        let old = cost.load();
+        if rate.cost == 0 || (old != 0 && rate.cost > old) {
+            cost.store(rate.cost);
+            burst.store(rate.burst);
+        } else {
+            burst.store(rate.burst);
+            cost.store(rate.cost);
+        }
     }
 }
 
@@ -140,7 +151,8 @@ impl Traffic {
             spent_until: Atomic64::new(0),
             flow_limit: Atomic64::new(0),
             flow_idle: Atomic64::new(0),
-            _reserved: [const { Atomic64::new(0) }; 3],
+            answer: Atomic64::new(0),
+            _reserved: [const { Atomic64::new(0) }; 2],
         }
     }
 
@@ -163,6 +175,10 @@ impl Traffic {
 
     /// Writes what a rule says, word by word: a reader may meet words of both for a moment, each of which makes sense.
     pub fn store(&self, rule: &TrafficRule) {
+        // Whoever only observes begins to before the limits change, and ends after.
+        if rule.observe {
+            self.flags.store(OBSERVE);
+        }
         let slow_start = rule.slow_start.unwrap_or(SlowStart { window: 0, from: 0, ramp: [0; PARTS] });
         self.slow_start_from.store(slow_start.from.into());
         for (word, parts) in self.slow_start_ramp.iter().zip(slow_start.ramp.chunks(4)) {
@@ -228,6 +244,33 @@ mod tests {
             prop_assert_eq!(entry.load(), rule);
             entry.store(&TrafficRule::default());
             prop_assert_eq!(entry.load(), TrafficRule::default());
+        }
+    }
+
+    #[test]
+    fn while_a_rate_is_changed_nobody_is_let_through_whom_neither_allows_and_one_always_is() {
+        // A word is written, and somebody reads both: each order of the words that `store` may choose.
+        let rates =
+            [(1, 1), (1, 9), (1_000, 1), (1_000, 50), (7, 3)].map(|(rate, burst)| Some(Rate::per_second(rate, burst)));
+        for old in rates.into_iter().chain([None]) {
+            for new in rates {
+                let at_once = |rate: Option<Rate>| rate.map_or(u64::MAX, |rate| rate.at_once());
+                let (old_words, new_words) = (old.unwrap_or(Rate { cost: 0, burst: 0 }), new.unwrap());
+                let is_cost_first = old_words.cost != 0 && new_words.cost > old_words.cost;
+                let half = if is_cost_first {
+                    Rate { cost: new_words.cost, burst: old_words.burst }
+                } else {
+                    Rate { cost: old_words.cost, burst: new_words.burst }
+                };
+                let state = Atomic64::new(0);
+                let taken = if half.cost == 0 {
+                    u64::MAX
+                } else {
+                    (0..100).filter(|_| crate::rate::take(&state, 1 << 40, half.cost, half.burst).is_ok()).count()
+                        as u64
+                };
+                assert!(taken >= 1 && taken <= at_once(old).max(at_once(new)), "{old:?} {new:?}: {taken}");
+            }
         }
     }
 }

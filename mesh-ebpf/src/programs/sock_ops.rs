@@ -2,10 +2,10 @@
 //! backend is judged by it, where the Service asks for that.
 
 use crate::context::{SockOps, Socket};
-use crate::{connection, health};
+use crate::{answer, connection, health};
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RTO_CB, BPF_SOCK_OPS_RTO_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
-    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB, BPF_SOCK_OPS_RTO_CB, BPF_SOCK_OPS_RTO_CB_FLAG,
+    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
 };
 use aya_ebpf::macros::sock_ops;
 use aya_ebpf::programs::SockOpsContext;
@@ -26,8 +26,10 @@ pub fn sock_ops(context: SockOpsContext) -> u32 {
                 socket.call_back_on(BPF_SOCK_OPS_STATE_CB_FLAG);
             }
         }
-        BPF_SOCK_OPS_RTO_CB => health::unanswered(&socket),
+        BPF_SOCK_OPS_RTO_CB => health::unacknowledged(&socket),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB if socket.call_backs() & WATCHING != 0 => health::connected(&socket),
+        // Nothing but what waits for its first answer asks for it.
+        BPF_SOCK_OPS_HDR_OPT_LEN_CB => answer::sending(&socket),
         BPF_SOCK_OPS_STATE_CB if socket.new_state() == BPF_TCP_CLOSE => {
             if socket.call_backs() & WATCHING != 0 {
                 health::ended(&socket);

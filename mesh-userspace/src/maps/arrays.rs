@@ -47,7 +47,8 @@ pub struct BackendCell {
     pub since: Atomic64,
     /// [`Backend::standing`].
     pub standing: Atomic64,
-    _reserved: Atomic64,
+    /// [`Backend::answer`].
+    pub answer: Atomic64,
 }
 
 const _: () = assert!(size_of::<SlotCell>() == 8);
@@ -58,6 +59,7 @@ const _: () = assert!(offset_of!(BackendCell, active) == offset_of!(Backend, act
 const _: () = assert!(offset_of!(BackendCell, weight) == offset_of!(Backend, weight));
 const _: () = assert!(offset_of!(BackendCell, since) == offset_of!(Backend, since));
 const _: () = assert!(offset_of!(BackendCell, standing) == offset_of!(Backend, standing));
+const _: () = assert!(offset_of!(BackendCell, answer) == offset_of!(Backend, answer));
 
 impl BackendCell {
     /// An entry that is free.
@@ -69,7 +71,7 @@ impl BackendCell {
             weight: Atomic64::new(0),
             since: Atomic64::new(0),
             standing: Atomic64::new(0),
-            _reserved: Atomic64::new(0),
+            answer: Atomic64::new(0),
         }
     }
 

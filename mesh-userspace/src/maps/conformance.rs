@@ -101,8 +101,11 @@ fn ejection(maps: &mut impl Maps) {
     let (id, account) = (BackendId(6), ServiceId(2));
     let key = BackendKey { address: address(8), port: Port::from_host(8080), protocol: Protocol::Tcp };
     maps.write(&MapOp::CreateBackend { id, key, account, weight: 1 }).unwrap();
-    let outlier =
-        OutlierRule { thresholds: Thresholds { connects: 2, resets: 0 }, allowed: 1, ..OutlierRule::default() };
+    let outlier = OutlierRule {
+        thresholds: Thresholds { connects: 2, ..Thresholds::default() },
+        allowed: 1,
+        ..OutlierRule::default()
+    };
     maps.write(&MapOp::SetOutlier { account, outlier }).unwrap();
     let arrays = maps.arrays();
     let (standing, entry) = (&arrays.backend(id).unwrap().standing, arrays.outlier(account).unwrap());
@@ -129,7 +132,7 @@ fn words(maps: &mut impl Maps) {
     };
     let slow_start = SlowStart { window: 30, from: 9, ramp: [1, 2, 3, 4, 5, 6, 7, 8] };
     let traffic = TrafficRule { slow_start: Some(slow_start), client_limit: Some(0), ..TrafficRule::default() };
-    let thresholds = Thresholds { connects: 5, resets: 3 };
+    let thresholds = Thresholds { connects: 5, resets: 3, ..Thresholds::default() };
     let outlier = OutlierRule { thresholds, base_ejection: 30, interval: 10, allowed: 2, ..OutlierRule::default() };
     maps.write(&MapOp::OpenAccount {
         id: account,

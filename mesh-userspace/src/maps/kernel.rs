@@ -104,7 +104,9 @@ impl KernelMaps {
                 self.outliers.show(id.0 as usize + 1)?;
                 self.reason_counts.show((id.0 as usize + 1) * Reason::COLUMNS as usize)
             }
-            MapOp::SetTraffic { account, .. } => self.traffic.show(account.0 as usize + 1),
+            MapOp::SetTraffic { account, .. } | MapOp::SetOutlier { account, .. } => {
+                self.traffic.show(account.0 as usize + 1)
+            }
             MapOp::CreateBackend { id, .. } => self.backends.show(id.0 as usize + 1),
             MapOp::WriteSlots { base, ref backends } | MapOp::RewriteSlots { base, ref backends, .. } => {
                 self.slots.show(base as usize + backends.len())

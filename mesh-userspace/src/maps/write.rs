@@ -30,19 +30,27 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
         }
         MapOp::SetOutlier { account, ref outlier } => {
             let out_of_range = MapError::OutOfRange { map: "OUTLIERS", index: u64::from(account.0) };
-            arrays.outlier(account).ok_or(out_of_range)?.store(outlier);
+            let entry = arrays.outlier(account).ok_or(out_of_range)?;
+            if outlier.thresholds.slow.percent != 0 {
+                // What answers are usual is learnt anew.
+                let out_of_range = MapError::OutOfRange { map: "TRAFFIC", index: u64::from(account.0) };
+                arrays.traffic(account).ok_or(out_of_range)?.answer.store(0);
+            }
+            entry.store(outlier);
         }
         MapOp::CreateBackend { id, ref key, account, weight } => {
             let entry = backend(arrays, id)?;
             entry.set_address(&key.address);
             entry.active.store(0); // a free entry counts nothing
             entry.standing.store(0);
+            entry.answer.store(0);
             entry.weight.store(weight.into());
             entry.since.store(monotonic());
             entry.tag.store(tag(key, BackendState::Serving, account));
         }
         MapOp::ReviveBackend { id, ref key, account, weight } => {
             let entry = backend(arrays, id)?;
+            entry.answer.store(0);
             entry.weight.store(weight.into());
             entry.since.store(monotonic());
             entry.tag.store(tag(key, BackendState::Serving, account));

@@ -2,6 +2,7 @@
 
 use super::{Endpoint, Kind, ObjectRef, ServiceKey};
 use mesh_common::select::{Algorithm, HashBy};
+use mesh_common::tables::SlowRule;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -136,8 +137,10 @@ pub struct Rate {
 pub struct OutlierDetection {
     /// How many connects in a row must fail; 0 for any number.
     pub connects: u8,
-    /// How many connections in a row must be reset soon; 0 for any number.
+    /// How many connections in a row must be reset soon or go silent; 0 for any number.
     pub resets: u8,
+    /// How much slower than all a backend's answers must be.
+    pub slow: SlowRule,
     /// How long the first ejection lasts.
     pub base_ejection: u64,
     /// How long an ejection lasts at most.

@@ -114,7 +114,7 @@ fn outlier(detection: &OutlierDetection, ports: &[DesiredPort]) -> OutlierRule {
     let fewest = sizes.map(|port| port.slots.iter().collect::<HashSet<_>>().len() as u64).min().unwrap_or(0);
     let part = |percent: u32| fewest * u64::from(percent.min(100)) / 100;
     OutlierRule {
-        thresholds: Thresholds { connects: detection.connects, resets: detection.resets },
+        thresholds: Thresholds { connects: detection.connects, resets: detection.resets, slow: detection.slow },
         base_ejection: detection.base_ejection,
         max_ejection: detection.max_ejection,
         interval: detection.interval,

@@ -198,6 +198,7 @@ fn no_port_loses_more_endpoints_than_its_part() {
     let detection = OutlierDetection {
         connects: 5,
         resets: 3,
+        slow: tables::SlowRule { percent: 300, least: 5 },
         base_ejection: 30_000,
         max_ejection: 300_000,
         interval: 10_000,
@@ -220,7 +221,7 @@ fn no_port_loses_more_endpoints_than_its_part() {
     assert_eq!(desired.ports.iter().map(|port| port.outlier).collect::<Vec<_>>(), [true, true, false, false]);
     // Of five: 40 % are two, and with two out, 60 % are healthy.
     assert_eq!((desired.outlier.allowed, desired.outlier.ignored_above), (2, 1));
-    assert_eq!(desired.outlier.thresholds, Thresholds { connects: 5, resets: 3 });
+    assert_eq!(desired.outlier.thresholds, Thresholds { connects: 5, resets: 3, slow: detection.slow });
     let none = Policy { outlier: None, ..policy };
     let desired = compile(ServiceView { policy: Some(&none), ..view(&service, &addresses, &slices) }, HERE).unwrap();
     assert!(desired.outlier == OutlierRule::default() && desired.ports.iter().all(|port| !port.outlier));

@@ -159,6 +159,12 @@ impl Draft<'_> {
     }
 
     fn limits(&mut self, account: &Account, desired: &DesiredService) {
+        // While limits only count, before and after, none may refuse: they begin to only count before they change, and begin
+        // to refuse after.
+        let traffic = (account.traffic != desired.traffic)
+            .then_some(MapOp::SetTraffic { account: account.id, traffic: desired.traffic });
+        let (before, after) = if desired.traffic.observe { (traffic, None) } else { (None, traffic) };
+        self.diff.ops.extend(before);
         if account.max_connections != desired.max_connections {
             self.push(MapOp::SetMaxConnections { account: account.id, limit: desired.max_connections });
         }
@@ -166,9 +172,7 @@ impl Draft<'_> {
             let limit = desired.max_connections_per_backend;
             self.push(MapOp::SetMaxConnectionsPerBackend { account: account.id, limit });
         }
-        if account.traffic != desired.traffic {
-            self.push(MapOp::SetTraffic { account: account.id, traffic: desired.traffic });
-        }
+        self.diff.ops.extend(after);
         if account.outlier != desired.outlier {
             self.push(MapOp::SetOutlier { account: account.id, outlier: desired.outlier });
         }

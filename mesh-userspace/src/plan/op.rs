@@ -8,7 +8,7 @@ use crate::model::ServiceKey;
 use mesh_common::address::Address;
 use mesh_common::select::Algorithm;
 use mesh_common::tables::{
-    BackendId, FrontendKey, OutlierRule, Rate, Rule, ServiceId, SlotRange, TrafficRule, UNLIMITED,
+    BackendId, FrontendKey, OutlierRule, Rate, Rule, ServiceId, SlotRange, SlowRule, TrafficRule, UNLIMITED,
 };
 use std::fmt;
 use std::time::Duration;
@@ -324,6 +324,10 @@ impl fmt::Display for MapOp {
                 let OutlierRule { thresholds, base_ejection, max_ejection, allowed, .. } = outlier;
                 let time = |milliseconds: &u64| Duration::from_millis(*milliseconds);
                 write!(f, "ejected after {} failed connects or {} resets", thresholds.connects, thresholds.resets)?;
+                if thresholds.slow.percent != 0 {
+                    let SlowRule { percent, least } = thresholds.slow;
+                    write!(f, ", or for answers slower than {percent} % of all by {least} ms")?;
+                }
                 write!(f, " for {:?} to {:?}, at most {allowed}", time(base_ejection), time(max_ejection))
             }
             Self::CreateBackend { id, key, account, weight } => {

@@ -1,6 +1,6 @@
 //! A process in the client's pod: started with a job as JSON, it answers with what it measured.
 
-use crate::{change, connect, crowd, established, interrupt, kubernetes, programs, traffic};
+use crate::{change, connect, crowd, established, interrupt, kubernetes, parameter, programs, tail, traffic};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::world::Pod;
 use nix::sys::prctl;
@@ -25,6 +25,10 @@ pub enum Job {
     Established(established::Job),
     /// See [`change`].
     Change(change::Job),
+    /// See [`parameter`].
+    Parameter(parameter::Job),
+    /// See [`tail`].
+    Tail(tail::Job),
     /// See [`kubernetes::change`].
     ApiChange(kubernetes::change::Job),
     /// See [`kubernetes::connect`].
@@ -89,6 +93,8 @@ pub fn obey(job: &str) -> Result<()> {
         Job::Crowd(job) => answer(&job.run()?),
         Job::Established(job) => answer(&job.run()?),
         Job::Change(job) => answer(&job.run()?),
+        Job::Parameter(job) => answer(&job.run()?),
+        Job::Tail(job) => answer(&job.run()?),
         Job::ApiChange(job) => answer(&job.run()?),
         Job::ThreeWays(job) => answer(&job.run()?),
     }

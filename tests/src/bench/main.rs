@@ -11,10 +11,13 @@
 //! | [`fill`] | from desired Services in memory to filled maps |
 //! | [`memory`] | the agent's start and its memory |
 //! | [`change`] | from a file's change to its effect on connect() |
+//! | [`parameter`] | the same of a policy's file, for each kind of parameter |
+//! | [`tail`] | requests with one slow backend of five, with and without ejection |
 //! | [`kubernetes`] | `--kubernetes`: fed by a real API server, beside kube-proxy, as `docs/performance-kubernetes.md` |
 //!
 //! The rest serves these: [`bed`] (pods, and programs in force), [`mesh`], [`services`], [`manifests`], [`inside`] (a
-//! process in the client's pod), [`ears`], [`statistics`], [`empty`], [`priority`]; [`spread`], [`report`], [`machine`].
+//! process in the client's pod), [`ears`], [`statistics`], [`empty`], [`priority`]; [`spread`],
+//! [`report`], [`picture`], [`machine`].
 
 mod bed;
 mod change;
@@ -32,12 +35,15 @@ mod manifests;
 mod memory;
 mod mesh;
 mod packets;
+mod parameter;
+mod picture;
 mod priority;
 mod programs;
 mod report;
 mod services;
 mod spread;
 mod statistics;
+mod tail;
 mod traffic;
 
 use anyhow::Result;
@@ -92,6 +98,10 @@ enum Measurement {
     Memory,
     /// From a file's change to its effect.
     Change,
+    /// From a change of a policy's file to its effect.
+    Parameter,
+    /// Requests with one slow backend of five.
+    Tail,
 }
 
 impl Measurement {
@@ -106,6 +116,8 @@ impl Measurement {
             Self::Fill => fill::measure(effort),
             Self::Memory => memory::measure(effort),
             Self::Change => change::measure(effort),
+            Self::Parameter => parameter::measure(effort),
+            Self::Tail => tail::measure(effort),
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Section {
     columns: &'static [&'static str],
     rows: Vec<Vec<String>>,
     targets: Vec<Target>,
+    /// A picture's file name, and its text.
+    picture: Option<(&'static str, String)>,
 }
 
 /// A promise, and what came of it.
@@ -86,13 +88,18 @@ impl fmt::Display for Target {
 impl Section {
     /// A section with its table's columns.
     pub fn new(title: &'static str, how: impl Into<String>, columns: &'static [&'static str]) -> Self {
-        Self { title, how: how.into(), columns, rows: Vec::new(), targets: Vec::new() }
+        Self { title, how: how.into(), columns, rows: Vec::new(), targets: Vec::new(), picture: None }
     }
 
     /// Adds a line to the table, and shows it at once: a run takes minutes.
     pub fn row(&mut self, cells: Vec<String>) {
         eprintln!("  {}: {}", self.title, cells.join(" | "));
         self.rows.push(cells);
+    }
+
+    /// Adds a picture: its text goes to a file of this name beside the page.
+    pub fn picture(&mut self, file: &'static str, text: String) {
+        self.picture = Some((file, text));
     }
 
     /// Adds a target.
@@ -109,6 +116,9 @@ impl fmt::Display for Section {
         writeln!(f, "|{}", "---|".repeat(self.columns.len()))?;
         for row in &self.rows {
             writeln!(f, "{}", line(row))?;
+        }
+        if let Some((file, _)) = &self.picture {
+            writeln!(f, "\n![{}]({file})", self.title)?;
         }
         if !self.targets.is_empty() {
             writeln!(f)?;
@@ -165,13 +175,17 @@ impl Report {
         text
     }
 
-    /// Writes it as Markdown.
+    /// Writes it as Markdown, its pictures beside it.
     pub fn write(&self, file: &Path) -> Result<()> {
         let Page { title, command, how } = self.page;
         let (machine, verdict) = (&self.machine, self.verdict());
         let mut text = format!("# {title}\n\nWritten by `{command}`. {how}\n\n{machine}\n{verdict}\n");
         for section in &self.sections {
             write!(text, "\n{section}").context("write the report")?;
+        }
+        for (name, picture) in self.sections.iter().filter_map(|section| section.picture.as_ref()) {
+            let beside = file.with_file_name(name);
+            fs::write(&beside, picture).with_context(|| format!("write {}", beside.display()))?;
         }
         fs::write(file, text).with_context(|| format!("write {}", file.display()))
     }

@@ -35,14 +35,20 @@ type Rounds = Vec<Vec<f64>>;
 /// A way to serve: its name, what it changes, and by how many ns it may be dearer than the first.
 type Way = (&'static str, fn(&mut DesiredService), Option<f64>);
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 9] = [
     ("Random", |_| {}, None),
     ("RoundRobin", |desired| algorithm(desired, Algorithm::RoundRobin), None),
     ("LeastConnections", |desired| algorithm(desired, Algorithm::LeastConnections), Some(100.0)),
     ("Maglev", |desired| algorithm(desired, Algorithm::Maglev), Some(100.0)),
     ("Random, maxConnections and maxConnectionsPerBackend", limit, None),
+    ("Random, maxConnectionsPerClient", |desired| desired.traffic.client_limit = Some(1_000_000), None),
+    ("Random, connectionsPerSecond", |desired| desired.traffic.rate = Some(RATE), None),
+    ("Random, connectionsPerSecondPerClient", |desired| desired.traffic.client_rate = Some(RATE), None),
     ("Random, every limit", every_limit, Some(150.0)),
 ];
+
+/// A rate that nobody reaches.
+const RATE: Rate = Rate { cost: 1, burst: 1_000_000_000 };
 
 fn algorithm(desired: &mut DesiredService, algorithm: Algorithm) {
     for port in &mut desired.ports {
@@ -64,11 +70,10 @@ fn limit(desired: &mut DesiredService) {
 /// Limits that nobody reaches.
 fn every_limit(desired: &mut DesiredService) {
     limit(desired);
-    let rate = Rate { cost: 1, burst: 1_000_000_000 };
     desired.traffic = TrafficRule {
         client_limit: Some(1_000_000),
-        rate: Some(rate),
-        client_rate: Some(rate),
+        rate: Some(RATE),
+        client_rate: Some(RATE),
         ..TrafficRule::default()
     };
 }

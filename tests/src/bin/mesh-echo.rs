@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::Cell;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::{LocalSet, spawn_local};
@@ -18,6 +19,9 @@ struct Arguments {
     /// The name that it answers with.
     #[arg(long)]
     name: String,
+    /// Answers so many milliseconds after it was asked.
+    #[arg(long, default_value_t = 0)]
+    delay: u64,
     /// Ports, as tcp/80 or udp/53. Each is opened for IPv4 and IPv6.
     #[arg(required = true)]
     listen: Vec<Listen>,
@@ -26,6 +30,7 @@ struct Arguments {
 /// What all connections of one server share.
 struct Server {
     name: String,
+    delay: Duration,
     open: Cell<u64>,
 }
 
@@ -33,7 +38,8 @@ struct Server {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     raise_open_files()?;
-    let server = Rc::new(Server { name: arguments.name, open: Cell::new(0) });
+    let server =
+        Rc::new(Server { name: arguments.name, delay: Duration::from_millis(arguments.delay), open: Cell::new(0) });
     let everything = LocalSet::new();
     for listen in arguments.listen {
         let socket = bind(listen).with_context(|| format!("listen on {listen}"))?;
@@ -101,6 +107,7 @@ async fn serve(server: &Server, stream: TcpStream, peer: SocketAddr) -> Result<(
             line.clear();
         }
         let said = if http { request.split(' ').nth(1).unwrap_or_default() } else { &request };
+        server.think().await;
         let mut answer = server.answer(peer, said).to_string() + "\n";
         if http {
             let length = answer.len();
@@ -117,12 +124,19 @@ async fn echo_datagrams(server: Rc<Server>, socket: UdpSocket) {
         // An error is that of an earlier answer to a client that has gone.
         let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
         let text = String::from_utf8_lossy(&buffer[..length]);
+        server.think().await;
         let answer = server.answer(canonical(peer), &text).to_string();
         socket.send_to(answer.as_bytes(), peer).await.ok();
     }
 }
 
 impl Server {
+    async fn think(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+    }
+
     fn answer(&self, client: SocketAddr, said: &str) -> Answer {
         let text = if said == OPEN { self.open.get().to_string() } else { said.to_owned() };
         Answer { server: self.name.clone(), client, text }

@@ -112,6 +112,11 @@ impl Board {
         whole
     }
 
+    /// Forgets the most that were open; nobody connects or closes meanwhile.
+    pub fn forget_most(&self) {
+        self.words()[MOST_OPEN].store(self.words()[OPEN].load(SeqCst), SeqCst);
+    }
+
     /// Tells all processes to end.
     pub fn stop(&self) {
         self.words()[STOP].store(1, SeqCst);

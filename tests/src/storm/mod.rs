@@ -25,6 +25,7 @@ use board::Board;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -71,6 +72,28 @@ impl Plan {
 pub struct Storm {
     processes: Mutex<Vec<Option<Process>>>,
     board: Board,
+    place: Place,
+}
+
+/// Where its processes run, and what they are told.
+#[derive(Debug)]
+struct Place {
+    pod: Pod,
+    plan: Plan,
+    board: PathBuf,
+}
+
+impl Place {
+    /// Starts the process with this number.
+    fn start(&self, number: usize) -> Result<Process> {
+        let Self { pod, plan, board } = self;
+        let mut command = pod.detached(programs::find("mesh-client")?)?;
+        command.arg("storm").arg("--board").arg(board).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["--number", &number.to_string(), "--to", &plan.to.to_string()]);
+        command.args(["--hold", &plan.hold.to_string(), "--connects", &plan.connects.to_string()]);
+        command.args(plan.udp.then_some("--udp"));
+        Process::start(&format!("storm process {number}"), &mut command, pod.next_log("storm"))
+    }
 }
 
 /// What a storm has done so far, the work of killed processes included.
@@ -96,17 +119,9 @@ impl Storm {
     pub fn start(pod: &Pod, processes: usize, plan: &Plan) -> Result<Self> {
         let path = pod.next_log("storm").with_extension("board");
         let board = Board::create(&path, processes)?;
-        let program = programs::find("mesh-client")?;
-        let start = |number: usize| {
-            let mut command = pod.detached(&program)?;
-            command.arg("storm").arg("--board").arg(&path).stdin(Stdio::null()).stdout(Stdio::null());
-            command.args(["--number", &number.to_string(), "--to", &plan.to.to_string()]);
-            command.args(["--hold", &plan.hold.to_string(), "--connects", &plan.connects.to_string()]);
-            command.args(plan.udp.then_some("--udp"));
-            Process::start(&format!("storm process {number}"), &mut command, pod.next_log("storm")).map(Some)
-        };
-        let processes = (0..processes).map(start).collect::<Result<_>>()?;
-        Ok(Self { processes: Mutex::new(processes), board })
+        let place = Place { pod: pod.clone(), plan: plan.clone(), board: path };
+        let processes = (0..processes).map(|number| place.start(number).map(Some)).collect::<Result<_>>()?;
+        Ok(Self { processes: Mutex::new(processes), board, place })
     }
 
     /// What it has done so far.
@@ -139,6 +154,39 @@ impl Storm {
         }
         process.kill();
         Ok(())
+    }
+
+    /// [`Storm::kill`], and another process in its place.
+    pub fn replace(&self, number: usize) -> Result<()> {
+        self.kill(number)?;
+        self.processes()[number] = Some(self.place.start(number)?);
+        Ok(())
+    }
+
+    /// How many processes it began with.
+    pub fn processes_at_start(&self) -> usize {
+        self.processes().len()
+    }
+
+    /// Halts all processes with SIGSTOP, wherever they are: until [`Storm::go_on`] nobody connects or closes.
+    pub fn halt(&self) -> Result<()> {
+        for process in self.processes().iter().flatten() {
+            process.signal(Signal::SIGSTOP)?;
+            let status = waitpid(process.id(), Some(WaitPidFlag::WUNTRACED)).context("halt a storm process")?;
+            ensure!(matches!(status, WaitStatus::Stopped(..)), "a storm process ended by itself: {status:?}");
+        }
+        Ok(())
+    }
+
+    /// Begins [`Count::most_open`] anew, while all are halted. A client counts a connection until it closes it: one that its
+    /// server's death has ended is one too many until then.
+    pub fn forget_most(&self) {
+        self.board.forget_most();
+    }
+
+    /// Lets all processes go on.
+    pub fn go_on(&self) -> Result<()> {
+        self.processes().iter().flatten().try_for_each(|process| process.signal(Signal::SIGCONT))
     }
 
     /// Tells all processes to close what they hold and to end.

@@ -63,13 +63,42 @@ impl Network {
         &self.node
     }
 
+    /// Makes the namespace of another node, bound to `path`: its bridge and this node's are one network.
+    pub fn neighbour(&self, path: PathBuf) -> Result<Netns> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let Addresses { v4, v6 } = Addresses::numbered(number);
+        let node = Netns::create(path)?;
+        node.sysctl(&NO_RATE_LIMIT)?;
+        self.node.ip(&format!(
+            "link add node{number} type veth peer name uplink netns {}\n\
+             link set node{number} addrgenmode none master pods up\n",
+            node.path().display(),
+        ))?;
+        node.ip(&format!(
+            "link set lo up\n\
+             link add pods type bridge mcast_snooping 0\n\
+             link set pods addrgenmode none up\n\
+             link set uplink addrgenmode none master pods up\n\
+             addr add {v4}/16 dev pods\n\
+             addr add {v6}/64 dev pods nodad\n"
+        ))?;
+        self.node.run(|| wait_until_running(&format!("node{number}")))?;
+        node.run(|| wait_until_running("uplink"))?;
+        Ok(node)
+    }
+
     /// Makes a pod's namespace, bound to `path`, and plugs it into the bridge. Its link is up when this returns.
     pub fn plug(&self, path: PathBuf) -> Result<(Netns, Addresses)> {
+        self.plug_at(&self.node, path)
+    }
+
+    /// The same on a node of [`Network::neighbour`].
+    pub fn plug_at(&self, node: &Netns, path: PathBuf) -> Result<(Netns, Addresses)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let addresses = Addresses::numbered(number);
         let pod = Netns::create(path)?;
         pod.sysctl(&NO_RATE_LIMIT)?;
-        self.node.ip(&format!(
+        node.ip(&format!(
             "link add pod{number} type veth peer name eth0 netns {}\n\
              link set pod{number} addrgenmode none master pods up\n",
             pod.path().display(),
@@ -85,7 +114,7 @@ impl Network {
             addresses.v4, addresses.v6,
         ))?;
         // Until both ends have their carrier the first packets would be lost, and a SYN is sent again only after 1 s.
-        self.node.run(|| wait_until_running(&format!("pod{number}")))?;
+        node.run(|| wait_until_running(&format!("pod{number}")))?;
         pod.run(|| wait_until_running("eth0"))?;
         Ok((pod, addresses))
     }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// A pod. Clones are the same pod.
 #[derive(Clone, Debug)]
@@ -130,7 +131,13 @@ impl Pod {
 
     /// Starts the echo server inside; see [`crate::echo`] for what it answers.
     pub fn serve(&self, ports: &[crate::echo::Listen]) -> Result<Process> {
+        self.serve_after(Duration::ZERO, ports)
+    }
+
+    /// Starts an echo server that answers so long after it was asked, to a millisecond.
+    pub fn serve_after(&self, delay: Duration, ports: &[crate::echo::Listen]) -> Result<Process> {
         let mut arguments = vec!["--name".to_owned(), self.name().to_owned()];
+        arguments.extend(["--delay".to_owned(), delay.as_millis().to_string()]);
         arguments.extend(ports.iter().map(ToString::to_string));
         self.start(programs::find("mesh-echo")?, &arguments)
     }

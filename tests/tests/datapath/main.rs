@@ -9,6 +9,7 @@ mod picks;
 mod rates;
 mod script;
 mod shown;
+mod signs;
 mod slots;
 
 use anyhow::Result;

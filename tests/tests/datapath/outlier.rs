@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::thread;
 
 /// `web` with pods that serve, and one more, `bad`, whatever that does on port 8080.
-struct Scene {
-    world: World,
-    bad: Pod,
-    client: Client,
+pub(super) struct Scene {
+    pub world: World,
+    pub bad: Pod,
+    pub client: Client,
 }
 
 impl Scene {
-    fn with(healthy: usize, detection: &Value) -> Result<Self> {
+    pub fn with(healthy: usize, detection: &Value) -> Result<Self> {
         let world = World::new()?;
         let mut pods: Vec<Pod> =
             (1..=healthy).map(|n| world.backend(&format!("web-{n}"), &[Listen::tcp(8080)])).collect::<Result<_>>()?;
@@ -36,12 +36,12 @@ impl Scene {
         Ok(Self { world, bad, client })
     }
 
-    fn agent(&self) -> &Agent {
+    pub fn agent(&self) -> &Agent {
         self.world.agent()
     }
 
     /// Connects and asks, `times` times; who answered how often, and how often nobody did.
-    fn visit(&self, times: u32) -> Result<(BTreeMap<String, u32>, u32)> {
+    pub fn visit(&self, times: u32) -> Result<(BTreeMap<String, u32>, u32)> {
         let tally = self.client.tally(tcp(), times)?;
         let expected = [ECONNREFUSED, ECONNRESET, EPIPE];
         ensure!(tally.errors.keys().all(|errno| expected.contains(errno)), "{tally:?}");
@@ -49,7 +49,7 @@ impl Scene {
     }
 
     /// Visits until the bad pod was met so often that it is out; says how often that was.
-    fn visit_until_ejected(&self) -> Result<u32> {
+    pub fn visit_until_ejected(&self) -> Result<u32> {
         let (_, failed) = self.visit(200)?;
         let (answers, more) = self.visit(100)?;
         ensure!(more == 0 && answers.values().sum::<u32>() == 100, "after {failed} failures {more} more: {answers:?}");
@@ -57,12 +57,12 @@ impl Scene {
     }
 }
 
-fn detecting(detection: &Value) -> String {
+pub(super) fn detecting(detection: &Value) -> String {
     policy(("default", "web"), "web", json!({"outlierDetection": detection})).to_string()
 }
 
 /// What `mesh explain` says of the backends of `web`, by pod: whether it is in, and why.
-fn explained(agent: &Agent) -> Result<BTreeMap<String, (bool, String)>> {
+pub(super) fn explained(agent: &Agent) -> Result<BTreeMap<String, (bool, String)>> {
     let explanation = agent.ask(&["explain", "tcp", "10.96.0.10:80"])?;
     let of = |backend: &Value| {
         let text = |name: &str| Some(backend[name].as_str()?.to_owned());
@@ -72,7 +72,7 @@ fn explained(agent: &Agent) -> Result<BTreeMap<String, (bool, String)>> {
 }
 
 /// How many backends of `web` are ejected, as `mesh backend list` says.
-fn ejected(agent: &Agent) -> Result<usize> {
+pub(super) fn ejected(agent: &Agent) -> Result<usize> {
     let backends = agent.ask(&["backend", "list"])?;
     Ok(backends.as_array().context("a list")?.iter().filter(|backend| backend["state"] == "ejected").count())
 }

@@ -158,10 +158,11 @@ fn ejected(counts: &ServiceCounts, backend: &BackendCounts) -> Option<String> {
     let rule = counts.outlier.filter(|_| counts.is_out(backend))?;
     let (standing, left) = (backend.standing, backend.standing.left(monotonic() / 1_000_000));
     let by_resets = rule.thresholds.resets > 0 && standing.resets >= rule.thresholds.resets;
-    let (failures, kind) = if by_resets {
-        (standing.resets, "reset soon after the handshake")
-    } else {
-        (standing.connects, "refused or unanswered")
+    let seconds = left.div_ceil(1_000);
+    let (failures, kind) = match (by_resets, standing.connects) {
+        (false, 0) => return Some(format!("ejected for another {seconds} s: its answers are slower than the others'")),
+        (false, connects) => (connects, "refused or unanswered"),
+        (true, _) => (standing.resets, "reset soon after the handshake, or silent after it"),
     };
-    Some(format!("ejected for another {} s after {failures} consecutive failures: {kind}", left.div_ceil(1_000)))
+    Some(format!("ejected for another {seconds} s after {failures} consecutive failures: {kind}"))
 }

@@ -2,6 +2,7 @@
 
 use super::report::Report;
 use crate::model::OutlierDetection;
+use mesh_common::tables::SlowRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +12,11 @@ const LONGEST: u32 = 86_400;
 /// When an endpoint that fails is ejected, and for how long: Envoy's outlier detection, kept in the kernel of each node.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [order()]))]
+#[schemars(extend("x-kubernetes-validations" = [order(), slowness()]))]
 pub struct OutlierDetectionSpec {
     /// How many connections in a row must fail for an endpoint to be ejected. Connects that are refused or unanswered for a
-    /// second are counted, and by themselves connections that are reset within a second before anything was received.
+    /// second are counted, and by themselves connections that are reset within a second before anything was received or whose
+    /// data stays unacknowledged twice in a row.
     #[schemars(range(min = 1, max = 255))]
     pub consecutive_failures: u32,
     /// How many seconds the first ejection lasts; the next lasts twice as long, and so on. 30 by default.
@@ -37,6 +39,15 @@ pub struct OutlierDetectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub min_health_percent: Option<u32>,
+    /// Ejects an endpoint, too, whose median time to the first byte of its answers is more than so many per cent of that of all
+    /// endpoints of the Service: 300 for three times as slow. Not looked at when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 110, max = 60_000))]
+    pub slow_answer_percent: Option<u32>,
+    /// And is longer than that by more than so many milliseconds; 5 by default. Says nothing without slowAnswerPercent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60_000))]
+    pub slow_answer_milliseconds: Option<u32>,
 }
 
 /// The rule that the longest time is no shorter than the first.
@@ -44,6 +55,14 @@ fn order() -> serde_json::Value {
     serde_json::json!({
         "rule": "!has(self.maxEjectionSeconds) || self.maxEjectionSeconds >= (has(self.baseEjectionSeconds) ? self.baseEjectionSeconds : 30)",
         "message": "maxEjectionSeconds must not be less than baseEjectionSeconds",
+    })
+}
+
+/// The rule that the least difference stands beside the percentage.
+fn slowness() -> serde_json::Value {
+    serde_json::json!({
+        "rule": "!has(self.slowAnswerMilliseconds) || has(self.slowAnswerPercent)",
+        "message": "slowAnswerMilliseconds says nothing without slowAnswerPercent",
     })
 }
 
@@ -62,6 +81,12 @@ pub(super) fn parse(report: &mut Report, spec: &OutlierDetectionSpec) -> Outlier
     let interval = within("intervalSeconds", spec.interval_seconds.unwrap_or(10), 1, LONGEST);
     let max_ejection_percent = within("maxEjectionPercent", spec.max_ejection_percent.unwrap_or(50), 0, 100);
     let min_health_percent = within("minHealthPercent", spec.min_health_percent.unwrap_or(0), 0, 100);
+    let percent = spec.slow_answer_percent.map_or(0, |percent| within("slowAnswerPercent", percent, 110, 60_000));
+    let least = within("slowAnswerMilliseconds", spec.slow_answer_milliseconds.unwrap_or(5), 1, 60_000);
+    if percent == 0 && spec.slow_answer_milliseconds.is_some() {
+        let field = "spec.outlierDetection.slowAnswerMilliseconds";
+        report.reject(field, "says nothing without slowAnswerPercent", "write slowAnswerPercent, 300 for one");
+    }
     if most < base {
         let message = format!("{most} s is shorter than the first ejection, which lasts {base} s");
         report.reject("spec.outlierDetection.maxEjectionSeconds", message, format!("write {base} or more"));
@@ -70,6 +95,7 @@ pub(super) fn parse(report: &mut Report, spec: &OutlierDetectionSpec) -> Outlier
     OutlierDetection {
         connects: failures,
         resets: failures,
+        slow: if percent == 0 { SlowRule::default() } else { SlowRule { percent: percent as u16, least } },
         base_ejection: u64::from(base) * 1_000,
         max_ejection: u64::from(most) * 1_000,
         interval: u64::from(interval) * 1_000,

@@ -85,7 +85,7 @@ fn an_audit_frees_the_entry_of_a_port_that_no_connection_names() {
 #[test]
 fn an_ejection_that_is_over_or_of_one_that_takes_nothing_counts_no_more() {
     let mut agent = agent(ROOMY);
-    let thresholds = Thresholds { connects: 1, resets: 1 };
+    let thresholds = Thresholds { connects: 1, resets: 1, ..Thresholds::default() };
     let outlier = OutlierRule { thresholds, base_ejection: 5_000, allowed: 3, ..OutlierRule::default() };
     let with = |slots: &[u8], kept: Vec<_>| DesiredService {
         outlier,

@@ -2,6 +2,7 @@
 
 use crate::model::OutlierDetection;
 use crate::model::parse::report::Report;
+use mesh_common::tables::SlowRule;
 use serde_json::Value;
 
 /// Most failures in a row that are told apart.
@@ -25,6 +26,7 @@ pub(super) fn outlier_detection(report: &mut Report, traffic: &Value) -> Option<
     let detection = OutlierDetection {
         connects: if split { local } else { external },
         resets: external,
+        slow: SlowRule::default(),
         base_ejection,
         // What Envoy does unless told otherwise, and Istio does not tell.
         max_ejection: base_ejection.max(300_000),

@@ -14,6 +14,7 @@ fn what_is_not_written_is_as_in_istio() {
     let expected = OutlierDetection {
         connects: 5,
         resets: 5,
+        slow: SlowRule::default(),
         base_ejection: 30_000,
         max_ejection: 300_000,
         interval: 10_000,

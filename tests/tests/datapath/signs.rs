@@ -1,0 +1,158 @@
+//! What TCP tells of a backend after the handshake, on connections that are open: it goes silent, or it is slow.
+
+use super::outlier::{Scene, ejected, explained};
+use anyhow::{Result, ensure};
+use mesh_tests::echo::Listen;
+use mesh_tests::wait::wait_for;
+use serde_json::json;
+use std::time::Duration;
+
+/// Connects until as many connections as it is told have reached `bad`, sends 500 bytes over each, waits until the kernel
+/// has sent them a third time, and closes all. Prints how often it connected.
+const LEAVE_SILENT: &str = "
+import socket, sys, time
+held, connects = [], 0
+while len(held) < int(sys.argv[1]):
+    s = socket.create_connection(('10.96.0.10', 80))
+    connects += 1
+    s.sendall(b'who\\n')
+    if s.recv(100).startswith(b'bad '):
+        s.sendall(b'x' * 499 + b'\\n')
+        held.append(s)
+# tcpi_retransmits: timeouts in a row.
+while not all(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[2] >= 2 for s in held):
+    time.sleep(0.01)
+print(connects)
+";
+
+#[test]
+fn a_backend_that_goes_silent_on_open_connections_is_out_after_as_many() -> Result<()> {
+    let scene = Scene::with(3, &json!({"consecutiveFailures": 3, "baseEjectionSeconds": 60}))?;
+    let _server = scene.bad.serve(&[Listen::tcp(8080)])?;
+    // Small packets pass: handshakes succeed all the time, and so does a short question.
+    let hole = "table inet hole { chain in { type filter hook input priority 0 ; meta length > 400 drop ; } ; }";
+    scene.bad.run("nft", &[hole])?;
+    let patient = scene.world.pod("patient")?;
+    let leave_silent = |count: &str| patient.run("python3", &["-c", LEAVE_SILENT, count]);
+    leave_silent("2")?;
+    assert_eq!(ejected(scene.agent())?, 0, "two are not three, and their closing says nothing for it");
+    leave_silent("1")?;
+    assert_eq!(ejected(scene.agent())?, 1);
+    let why = &explained(scene.agent())?["bad"].1;
+    assert!(why.contains("3 consecutive failures: reset soon after the handshake, or silent after it"), "{why}");
+    let (answers, failed) = scene.visit(120)?;
+    assert!(failed == 0 && !answers.contains_key("bad") && answers.len() == 3, "{answers:?}");
+    Ok(())
+}
+
+#[test]
+fn a_connection_that_loses_a_packet_is_no_failure() -> Result<()> {
+    let scene =
+        Scene::with(1, &json!({"consecutiveFailures": 1, "baseEjectionSeconds": 60, "maxEjectionPercent": 100}))?;
+    let _server = scene.bad.serve(&[Listen::tcp(8080)])?;
+    // Every second large packet is lost: what is sent again passes.
+    let lossy = "table inet lossy { chain in { type filter hook input priority 0 ; \
+                 meta length > 400 numgen inc mod 2 0 drop ; } ; }";
+    scene.bad.run("nft", &[lossy])?;
+    let script = "
+import socket
+bad = 0
+while bad < 10:
+    s = socket.create_connection(('10.96.0.10', 80))
+    s.sendall(b'x' * 499 + b'\\n')
+    bad += s.recv(1000).startswith(b'bad ')
+";
+    scene.world.pod("patient")?.python(script)?;
+    assert_eq!(ejected(scene.agent())?, 0);
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_is_slow_by_20_ms_is_out_after_some_tens_of_answers_and_no_other() -> Result<()> {
+    let detection = json!({
+        "consecutiveFailures": 5, "slowAnswerPercent": 300, "slowAnswerMilliseconds": 5,
+        "baseEjectionSeconds": 600, "maxEjectionSeconds": 600,
+    });
+    let scene = Scene::with(4, &detection)?;
+    let _slow = scene.bad.serve_after(Duration::from_millis(20), &[Listen::tcp(8080)])?;
+    let (answers, failed) = scene.visit(400)?;
+    let met = answers.get("bad").copied().unwrap_or_default();
+    assert!(failed == 0 && (1..=40).contains(&met), "{failed}: {answers:?}");
+    let why = &explained(scene.agent())?["bad"].1;
+    assert!(
+        why.starts_with("ejected for another ") && why.ends_with("its answers are slower than the others'"),
+        "{why}"
+    );
+    assert_eq!(ejected(scene.agent())?, 1);
+    // The others take what it does not, in equal parts.
+    let (answers, failed) = scene.visit(400)?;
+    assert!(
+        failed == 0 && answers.len() == 4 && answers.values().all(|count| (60..=140).contains(count)),
+        "{answers:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_slow_backend_comes_back_and_stays_once_it_is_quick_also_without_an_agent() -> Result<()> {
+    let detection = json!({
+        "consecutiveFailures": 5, "slowAnswerPercent": 300, "baseEjectionSeconds": 2, "maxEjectionSeconds": 2,
+    });
+    let scene = Scene::with(4, &detection)?;
+    let mut slow = scene.bad.serve_after(Duration::from_millis(20), &[Listen::tcp(8080)])?;
+    scene.agent().kill()?;
+    let out = || {
+        wait_for("it to be out", || {
+            let (answers, failed) = scene.visit(100)?;
+            ensure!(failed == 0 && !answers.contains_key("bad"), "{failed}: {answers:?}");
+            Ok(())
+        })
+    };
+    out()?;
+    wait_for("it to be tried again", || {
+        ensure!(scene.visit(20)?.0.contains_key("bad"));
+        Ok(())
+    })?;
+    out()?;
+    slow.kill();
+    let _quick = scene.bad.serve(&[Listen::tcp(8080)])?;
+    wait_for("it to be back", || {
+        let (answers, failed) = scene.visit(100)?;
+        ensure!(failed == 0 && answers.get("bad").is_some_and(|count| *count >= 5), "{failed}: {answers:?}");
+        Ok(())
+    })?;
+    let (answers, failed) = scene.visit(1_000)?;
+    assert!(failed == 0 && answers["bad"] >= 100, "{answers:?}");
+    Ok(())
+}
+
+#[test]
+fn answers_are_measured_from_the_question_and_not_looked_at_unless_asked_for() -> Result<()> {
+    // Clients that connect long before they ask, and one whose question takes its time.
+    let script = "
+import socket, time
+for n in range(60):
+    s = socket.create_connection(('10.96.0.10', 80))
+    if n % 2:
+        time.sleep(0.03)
+        s.sendall(b'who\\n')
+    else:
+        s.sendall(b'w')
+        time.sleep(0.03)
+        s.sendall(b'ho\\n')
+    s.recv(100)
+    s.close()
+";
+    let slow = json!({"consecutiveFailures": 5, "slowAnswerPercent": 300, "baseEjectionSeconds": 60});
+    let scene = Scene::with(3, &slow)?;
+    let _quick = scene.bad.serve(&[Listen::tcp(8080)])?;
+    scene.visit(200)?;
+    scene.world.pod("thinking")?.python(script)?;
+    assert_eq!(ejected(scene.agent())?, 0);
+    // Without the wish, a slow one serves like the others.
+    let scene = Scene::with(3, &json!({"consecutiveFailures": 1}))?;
+    let _slow = scene.bad.serve_after(Duration::from_millis(20), &[Listen::tcp(8080)])?;
+    scene.visit(200)?;
+    assert_eq!(ejected(scene.agent())?, 0);
+    Ok(())
+}
