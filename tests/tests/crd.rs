@@ -27,6 +27,9 @@ const GOOD: &[&str] = &[
     "limits: {maxConnectionsPerClient: 4, mode: Observe}",
     "limits: {connectionsPerSecond: 100, connectionBurst: 20}",
     "outlierDetection: {consecutiveFailures: 3}",
+    "drain: {mode: Keep}",
+    "drain: {mode: End}",
+    "drain: {mode: End, gracePeriodSeconds: 86400}",
 ];
 
 /// Specs that it refuses, and a part of what it says.
@@ -53,7 +56,13 @@ const BAD: &[(&str, &str)] = &[
     ("loadBalancer: {split: [{zone: z, percent: 101}]}", "should be less than or equal to 100"),
     ("limits: {connectionsPerSecond: 0}", "should be greater than or equal to 1"),
     ("outlierDetection: {}", "consecutiveFailures: Required value"),
+    ("drain: {}", "mode: Required value"),
+    ("drain: {gracePeriodSeconds: 5}", "mode: Required value"),
+    ("drain: {mode: End, gracePeriodSeconds: 0}", "should be greater than or equal to 1"),
+    ("drain: {mode: End, gracePeriodSeconds: 86401}", "should be less than or equal to 86400"),
+    ("drain: {mode: Keep, gracePeriodSeconds: 5}", "gracePeriodSeconds needs mode End"),
     // Words.
+    ("drain: {mode: Later}", "Unsupported value: \"Later\": supported values: \"Keep\", \"End\""),
     ("limits: {maxConnections: 1, mode: Sometimes}", "Unsupported value: \"Sometimes\""),
     ("loadBalancer: {algorithm: Fastest}", "Unsupported value: \"Fastest\": supported values: \"Random\""),
     ("loadBalancer: {algorithm: random}", "Unsupported value: \"random\""),

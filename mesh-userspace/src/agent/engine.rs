@@ -28,7 +28,7 @@ use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
@@ -70,6 +70,8 @@ pub struct Engine {
     loaded: Loaded,
     grace: Arc<Grace>,
     drains: Drains,
+    /// When the next backend's connections are to be ended, on the programs' clock.
+    next_drain: Option<u64>,
     pods: Pods,
     tombstones: Tombstones,
     listed: bool,
@@ -120,6 +122,7 @@ impl Engine {
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            next_drain: None,
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
             complaints: Complaints::default(),
@@ -186,11 +189,6 @@ impl Engine {
         self.progress.end(|key| self.reconciler.is_pending(key));
         if self.pods.take(&mut self.state) {
             self.look_for_pods();
-        }
-        for gone in self.reconciler.take_gone() {
-            if gone.ends {
-                self.drains.add(gone.id);
-            }
         }
     }
 
@@ -288,9 +286,15 @@ impl Engine {
 
     /// The round of ending sockets that is due, which blocks.
     pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
-        self.drains.retain(|id| self.reconciler.is_draining(id));
-        let round = self.drains.round(clock::coarse())?;
-        Some(round)
+        let ending = self.reconciler.ending(clock::monotonic());
+        self.next_drain = ending.next;
+        (!ending.due.is_empty()).then(|| self.drains.round(ending.due, clock::coarse()))
+    }
+
+    /// When the next round of ending sockets is due, unless something changes.
+    pub fn next_drain(&self) -> Option<Instant> {
+        let left = Duration::from_nanos(self.next_drain?.saturating_sub(clock::monotonic()));
+        Some(Instant::now() + left)
     }
 
     /// Sockets were ended. The kernel tells TCP's end to the programs; a UDP socket stays open without its peer, so its

@@ -36,7 +36,7 @@ pub async fn own(
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut elsewhere: JoinSet<Done> = JoinSet::new();
-    let mut draining = false;
+    let (mut draining, mut drain) = (false, false);
     let mut recount = tokio::time::interval(RECOUNT);
     recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complain = tokio::time::interval(COMPLAIN);
@@ -45,8 +45,8 @@ pub async fn own(
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
-        let mut drain = false;
+        let retry = engine.reconciler.next_retry();
+        let next_drain = engine.next_drain().filter(|_| !draining);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -73,10 +73,11 @@ pub async fn own(
                 }
                 Done::Drain(round) => {
                     draining = false;
-                    drain = engine.end_drain(round);
+                    drain |= engine.end_drain(round);
                 }
             },
-            () = tokio::time::sleep_until(retry.into()) => {
+            () = at(next_drain) => drain = true,
+            () = at(retry) => {
                 engine.sync();
                 to_complain = true;
             }
@@ -95,12 +96,21 @@ pub async fn own(
         if let Some((ticket, wait)) = engine.begin_grace() {
             elsewhere.spawn_blocking(move || Done::Grace(ticket, wait()));
         }
-        if drain
-            && !draining
+        // What comes up while a round is under way waits for its end.
+        if !draining
+            && std::mem::take(&mut drain)
             && let Some(round) = engine.begin_drain()
         {
             draining = true;
             elsewhere.spawn_blocking(move || Done::Drain(round()));
         }
+    }
+}
+
+/// Resolves then; never for `None`.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

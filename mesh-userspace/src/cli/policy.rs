@@ -127,6 +127,9 @@ fn describe(detail: &PolicyDetail, wide: bool) -> String {
     if !traffic.is_empty() {
         field("Traffic", traffic);
     }
+    if let Some(drain) = &policy.endings.drain {
+        field("Drain", drain.clone());
+    }
     field("Algorithm", policy.algorithm.clone().unwrap_or_default());
     for port in &detail.port_policies {
         field(&format!("Port {}", port.port), port.algorithm.clone().unwrap_or_else(|| "the default".to_owned()));

@@ -155,6 +155,9 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     field("Policy", service.policy.as_ref().map(|policy| format!("{kind} {policy}")).unwrap_or_default());
     let limits = words::limits(service.max_connections, service.max_connections_per_backend, &service.traffic);
     field("Limits", if limits.is_empty() { "none".to_owned() } else { limits });
+    if let Some(drain) = &service.endings.drain {
+        field("Drain", drain.clone());
+    }
     field("Internal traffic", detail.internal_traffic_policy.clone());
     field("Distribution", detail.traffic_distribution.clone());
     field("Connections", format!("{} active, {} opened", service.active, service.opened));

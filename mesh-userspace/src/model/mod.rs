@@ -3,6 +3,7 @@
 //! Nothing here is a Kubernetes type, and nothing optional is left that has a default: what a field's absence means is
 //! decided when it is parsed.
 
+mod drain;
 mod endpoint_slice;
 mod finding;
 mod node;
@@ -13,6 +14,7 @@ mod policy;
 mod range;
 mod service;
 
+pub use drain::Drain;
 pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use finding::{Finding, Severity};
 pub use node::{Node, NodePorts};
@@ -22,4 +24,4 @@ pub use policy::{
     Balance, Limits, OutlierDetection, Part, Policy, PortPolicy, Rate, SlowStart, Weight, Which, Wildcard,
 };
 pub use range::{NoRange, Range};
-pub use service::{Drain, InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};
+pub use service::{InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

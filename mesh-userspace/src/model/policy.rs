@@ -1,6 +1,6 @@
 //! What the owner of a Service asks for besides Kubernetes' own fields.
 
-use super::{Endpoint, Kind, ObjectRef, ServiceKey};
+use super::{Drain, Endpoint, Kind, ObjectRef, ServiceKey};
 use mesh_common::select::{Algorithm, HashBy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Policy {
     pub balance: Balance,
     /// When its Services' backends are ejected.
     pub outlier: Option<OutlierDetection>,
+    /// What becomes of connections to removed endpoints; where a Service's annotation says it, that holds.
+    pub drain: Drain,
     /// Ports for which something else holds; what such a port does not say is the default, not what the policy says.
     pub ports: BTreeMap<u16, PortPolicy>,
     /// `metadata.creationTimestamp` as RFC 3339; empty when absent. The older wins a conflict.
@@ -47,6 +49,7 @@ impl Policy {
             algorithm: None,
             balance: Balance::default(),
             outlier: None,
+            drain: Drain::default(),
             ports: BTreeMap::new(),
             created: Arc::default(),
             generation: None,

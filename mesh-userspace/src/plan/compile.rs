@@ -1,7 +1,7 @@
 //! A Service and its endpoints, seen from this node, into what the maps should hold.
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
-use super::{BackendKey, DesiredPort, DesiredService, balance};
+use super::{BackendKey, DesiredPort, DesiredService, Endings, balance};
 use crate::model::{
     Endpoint, EndpointSlice, InternalTrafficPolicy, OutlierDetection, Policy, Rate, Service, ServicePort, SlowStart,
 };
@@ -233,8 +233,14 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: slots(algorithm, balance.map_or(0, |balance| balance.table_size), &port.candidates),
         kept,
-        end_gone: view.service.drain.ends(port.port.protocol),
+        endings: endings(view, port.port),
     }
+}
+
+/// When the connections of a port are ended.
+fn endings(view: ServiceView<'_>, port: &ServicePort) -> Endings {
+    let asked = view.policy.map(|policy| policy.drain).unwrap_or_default();
+    Endings { gone: view.service.drain.or(asked).ends_after(port.protocol) }
 }
 
 /// What each slot says: eligible backends by weight, or Maglev's table of them, of the least size asked for.

@@ -9,6 +9,7 @@ use mesh_common::address::Protocol;
 use mesh_common::select::Algorithm;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const HERE: Here<'_> = Here { node: "node-1", zone: "" };
 
@@ -148,7 +149,8 @@ fn s26_tcp_and_udp_on_one_port_are_separate() {
     let desired = compile(view(&service, &ips(&["10.96.0.1"]), &slices), HERE).unwrap();
     assert_eq!(shown(&desired.ports[0].slots), ["10.0.0.1:5353/UDP"]);
     assert_eq!(shown(&desired.ports[1].slots), ["10.0.0.1:5354/TCP"]);
-    assert_eq!((desired.ports[0].end_gone, desired.ports[1].end_gone), (true, false), "SEMANTICS 31");
+    let gone = [0, 1].map(|port: usize| desired.ports[port].endings.gone);
+    assert_eq!(gone, [Some(Duration::ZERO), None], "SEMANTICS 31");
 }
 
 #[test]
@@ -174,7 +176,8 @@ fn a_policy_sets_limits_and_algorithm() {
     let addresses = ips(&["10.96.0.1"]);
     let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
     assert_eq!((desired.max_connections, desired.max_connections_per_backend), (10, UNLIMITED));
-    assert_eq!((desired.ports[0].algorithm, desired.ports[0].end_gone), (Algorithm::RoundRobin, true));
+    assert_eq!(desired.ports[0].algorithm, Algorithm::RoundRobin);
+    assert_eq!(desired.ports[0].endings.gone, Some(Duration::ZERO));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Everything that the maps should hold for one Service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,8 +65,15 @@ pub struct DesiredPort {
     /// Backends that take no new connections but go on with what they have (serving while terminating, another zone's...):
     /// every serving endpoint that is not in `slots`. Sorted, without duplicates.
     pub kept: Vec<BackendKey>,
-    /// Whether sockets connected to a backend that is gone (in neither list) are ended at once.
-    pub end_gone: bool,
+    /// When its connections are ended.
+    pub endings: Endings,
+}
+
+/// When connections are ended that their ends would keep. The agent keeps it, not the maps: it is the agent that ends them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Endings {
+    /// How long after their backend has gone (it is in neither list of its port): zero for at once, `None` for never.
+    pub gone: Option<Duration>,
 }
 
 /// An endpoint address, port and protocol: what identifies a backend within its Service.

@@ -10,7 +10,7 @@ mod op;
 mod refusal;
 
 pub use applied::Applied;
-pub use desired::{BackendKey, DesiredPort, DesiredService};
+pub use desired::{BackendKey, DesiredPort, DesiredService, Endings};
 pub use diff::{Diff, Subject, diff};
 pub use op::{MapOp, Phase};
 pub use refusal::{Refusal, Sizes, Table};

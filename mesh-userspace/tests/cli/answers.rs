@@ -4,10 +4,10 @@ use jiff::{Timestamp, ToSpan};
 use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
-    Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, Healthz, Load, MapUsage, ObjectName, Outcome, Policy, PolicyDetail, PortPolicy,
-    PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort, ServiceState,
-    ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting, WaitingState,
+    Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Endings, Event,
+    EventCounts, Explanation, Finding, Health, Healthz, Load, MapUsage, ObjectName, Outcome, Policy, PolicyDetail,
+    PortPolicy, PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName, ServicePort,
+    ServiceState, ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting, WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -29,6 +29,10 @@ fn port() -> ServicePort {
 
 fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn endings() -> Endings {
+    Endings { drain: Some("End after 30 s".into()) }
 }
 
 pub fn status() -> Status {
@@ -115,6 +119,7 @@ pub fn policies() -> Vec<PolicyDetail> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         traffic: TrafficLimits { max_connections_per_client: Some(5), ..TrafficLimits::default() },
+        endings: endings(),
         algorithm: None,
         findings: 0,
     };
@@ -127,6 +132,7 @@ pub fn policies() -> Vec<PolicyDetail> {
         max_connections: None,
         max_connections_per_backend: None,
         traffic: TrafficLimits::default(),
+        endings: Endings::default(),
         algorithm: Some("RoundRobin".into()),
         findings: 1,
         ..limits.clone()
@@ -163,6 +169,7 @@ pub fn services() -> Vec<Service> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         traffic: TrafficLimits::default(),
+        endings: endings(),
         algorithm: "Random".into(),
         hash: None,
         affinity_timeout_seconds: Some(10_800),
@@ -184,6 +191,7 @@ pub fn services() -> Vec<Service> {
         max_connections: None,
         max_connections_per_backend: None,
         traffic: TrafficLimits::default(),
+        endings: Endings::default(),
         algorithm: "Random".into(),
         hash: None,
         affinity_timeout_seconds: None,
@@ -373,6 +381,7 @@ pub fn tables() -> Vec<ServiceTable> {
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
             slots: 1,
+            endings: Endings { drain: Some("Keep".into()) },
             affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],

@@ -30,6 +30,7 @@ fn one_service_is_described() {
     Affinity:          ClientIP (10800s)
     Policy:            TrafficPolicy limits
     Limits:            10 connections, 6 to each backend
+    Drain:             End after 30 s
     Internal traffic:  Cluster
     Distribution:      PreferSameZone
     Connections:       10 active, 1200 opened

@@ -6,7 +6,7 @@ use super::services::{affinity_seconds, internal_traffic_policy, policy_name, po
 use super::{Facts, limit, name};
 use crate::agent::monotonic;
 use crate::api::query::{ExplainQuery, ExplainTarget};
-use crate::api::types::{BackendState, Candidate, Explanation, Failure, Outcome, Rule, ServiceState};
+use crate::api::types::{BackendState, Candidate, Endings, Explanation, Failure, Outcome, Rule, ServiceState};
 use crate::maps::Maps;
 use crate::model::{Endpoint, Policy, ServiceKey, ServicePort};
 use crate::reconcile::ServiceCounts;
@@ -229,6 +229,7 @@ impl<M: Maps> Facts<'_, M> {
         }
         self.note_slow_start(detail, &backends, explanation);
         self.note_limits(counts.as_ref(), &rule, explanation);
+        note_endings(&Endings::of(detail.service, policy), explanation);
 
         let client = explanation.client.as_ref().and_then(|client| client.address);
         if view.fenced {
@@ -352,6 +353,13 @@ impl<M: Maps> Facts<'_, M> {
             *shares.entry(*id).or_default() += share;
         }
         shares
+    }
+}
+
+/// Says when the connection would be ended though neither end wants that.
+fn note_endings(endings: &Endings, explanation: &mut Explanation) {
+    if let Some(drain) = &endings.drain {
+        explanation.notes.push(format!("connections to an endpoint that is removed: {drain}"));
     }
 }
 

@@ -62,6 +62,7 @@ impl<M: Maps> Facts<'_, M> {
             max_connections_per_backend: policy.and_then(|policy| policy.limits.max_connections_per_backend),
             traffic: policy.map(|policy| (&policy.limits).into()).unwrap_or_default(),
             algorithm: policy.and_then(|policy| algorithm(policy.algorithm)),
+            endings: policy.map(Into::into).unwrap_or_default(),
             findings,
         };
         row.services.sort();

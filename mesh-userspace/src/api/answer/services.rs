@@ -3,7 +3,7 @@
 use super::explain::hash;
 use super::{Facts, limit, name, problems};
 use crate::api::query::Scope;
-use crate::api::types::{BackendCounts, BackendState, Service, ServiceDetail, ServicePort, ServiceState};
+use crate::api::types::{BackendCounts, BackendState, Endings, Service, ServiceDetail, ServicePort, ServiceState};
 use crate::maps::Maps;
 use crate::model::{self, InternalTrafficPolicy, Kind, ServiceKey, TrafficDistribution};
 use crate::reconcile::{ServiceCounts, State};
@@ -81,6 +81,7 @@ impl<M: Maps> Facts<'_, M> {
                 .as_ref()
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
             traffic: (&limits).into(),
+            endings: Endings::of(service, policy),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
             hash: hash(policy),
             affinity_timeout_seconds: affinity_seconds(service),

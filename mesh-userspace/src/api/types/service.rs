@@ -1,6 +1,6 @@
 //! A Service as the agent serves it.
 
-use super::{Backend, Finding, TrafficLimits};
+use super::{Backend, Endings, Finding, TrafficLimits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,6 +57,9 @@ pub struct Service {
     /// Limits by client and by rate.
     #[serde(flatten)]
     pub traffic: TrafficLimits,
+    /// When open connections are ended.
+    #[serde(flatten)]
+    pub endings: Endings,
     /// The load-balancing algorithm.
     pub algorithm: String,
     /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.

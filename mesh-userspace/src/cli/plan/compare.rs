@@ -41,7 +41,7 @@ pub struct Difference {
     pub action: Action,
     /// The frontend that it belongs to; absent for what is the whole Service's.
     pub frontend: Option<String>,
-    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`,
+    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`, `drain`,
     /// `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`, `connectionsPerSecond`, `connectionBurst`,
     /// `connectionsPerSecondPerClient`, `connectionBurstPerClient`, `mode`.
     pub field: &'static str,
@@ -153,6 +153,8 @@ fn name(port: &PortTable) -> String {
 fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, found: &mut Vec<Difference>) {
     let whole = |port: Option<&PortTable>| port.map(|_| frontend.to_owned());
     values(None, "frontend", whole(before), whole(after), found);
+    // Of a port that comes or goes only what is out of the ordinary is told.
+    let both = before.is_some() && after.is_some();
     let value = |port: Option<&PortTable>, pick: fn(&PortTable) -> String| port.map(pick);
     values(
         Some(frontend),
@@ -161,6 +163,8 @@ fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, f
         value(after, |port| port.algorithm.clone()),
         found,
     );
+    let drain = |port: Option<&PortTable>| port.and_then(|port| port.endings.drain.clone()).filter(|_| both);
+    values(Some(frontend), "drain", drain(before), drain(after), found);
     let seconds = |port: Option<&PortTable>| port.and_then(|port| port.affinity_timeout_seconds).map(|s| s.to_string());
     values(Some(frontend), "affinityTimeoutSeconds", seconds(before), seconds(after), found);
     let list = |port: Option<&PortTable>, pick: fn(&PortTable) -> &Vec<SocketAddr>| -> Vec<String> {
@@ -199,7 +203,7 @@ fn values(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::TrafficLimits;
+    use crate::api::types::{Endings, TrafficLimits};
     use proptest::prelude::*;
 
     fn table(name: u8, backends: BTreeSet<u8>, limit: Option<u64>) -> ServiceTable {
@@ -212,6 +216,7 @@ mod tests {
                 algorithm: "Random".into(),
                 affinity_timeout_seconds: None,
                 slots: backends.len(),
+                endings: Endings::default(),
                 backends: backends.into_iter().map(|last| SocketAddr::from(([10, 244, 0, last], 8080))).collect(),
             }],
             kept: vec![],

@@ -9,6 +9,7 @@
 
 mod address;
 pub mod destination_rule;
+mod drain;
 mod endpoint_slice;
 mod external;
 mod limits;

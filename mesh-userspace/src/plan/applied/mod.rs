@@ -187,21 +187,29 @@ impl Applied {
         }
     }
 
-    /// Remembers for each backend whether its sockets are to be ended once it is gone: its port decides, and for one
-    /// that has none any more the ports of its protocol.
-    pub fn remember_ends(&mut self, service: &ServiceKey, desired: &DesiredService) {
+    /// Remembers when connections are ended: of each port, and of each backend once it is gone. Its port decides, and for one
+    /// that has none any more, as one that has gone already, the ports of its protocol.
+    pub fn remember_endings(&mut self, service: &ServiceKey, desired: &DesiredService) {
         let Some(account) = self.names.get(service).and_then(|id| self.accounts.get_mut(id)) else { return };
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let of_protocol = |port: &&DesiredPort| port.frontends.iter().any(|key| key.protocol() == protocol);
             let Some(port) = desired.ports.iter().find(of_protocol) else { continue };
             let backends = account.backends.iter_mut().filter(|(key, _)| key.protocol == protocol);
-            backends.for_each(|(_, backend)| backend.ends = port.end_gone);
+            backends.for_each(|(_, backend)| backend.ends = port.endings.gone);
+            for (_, id) in account.gone.iter().filter(|(key, _)| key.protocol == protocol) {
+                if let Some(gone) = self.gone.get_mut(id) {
+                    gone.ends = port.endings.gone;
+                }
+            }
         }
         for port in &desired.ports {
             for key in port.slots.iter().chain(&port.kept) {
                 if let Some(backend) = account.backends.get_mut(key) {
-                    backend.ends = port.end_gone;
+                    backend.ends = port.endings.gone;
                 }
+            }
+            for live in account.ports.iter_mut().filter(|live| live.serves(port)) {
+                live.endings = port.endings;
             }
         }
     }

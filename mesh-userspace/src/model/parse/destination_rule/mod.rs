@@ -13,7 +13,7 @@ mod walk;
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, metadata};
-use crate::model::{Balance, Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
+use crate::model::{Balance, Drain, Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
 use host::Host;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -60,6 +60,7 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
         algorithm,
         balance,
         outlier,
+        drain: Drain::default(),
         ports,
         created: metadata::created(&object.metadata),
         generation: object.metadata.generation,
