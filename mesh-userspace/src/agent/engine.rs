@@ -2,7 +2,8 @@
 
 use super::clock;
 use super::complaints::Complaints;
-use super::drains::{Drains, Round};
+use super::drains::Drains;
+use super::lifetimes::Lifetimes;
 use super::memory;
 use super::pods::Pods;
 use super::ring;
@@ -13,7 +14,7 @@ use crate::config::{AgentConfig, EventSampling};
 use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
 use crate::drain;
 use crate::maps::grace::Grace;
-use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
+use crate::maps::{KernelFds, KernelMaps, Maps};
 use crate::metrics::Progress;
 use crate::model::{Finding, ServiceKey, Severity};
 use crate::plan::{DesiredService, Subject};
@@ -23,12 +24,11 @@ use crate::source::Change;
 use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use mesh_common::address::Protocol;
 use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
@@ -57,8 +57,8 @@ pub struct Engine {
     pub audit: Option<(Timestamp, Audit)>,
     /// Counts that recounts have set right.
     pub repaired: u64,
-    /// Why the last drain did not end all that it should.
-    pub drain_errors: Vec<String>,
+    /// Why the last rounds of ending connections did not end all that they should: of removed endpoints, and by lifetime.
+    pub ending_errors: [Vec<String>; 2],
     /// Layouts of former agents that connections still need.
     pub former_layouts: usize,
     /// Events read since the agent started.
@@ -69,9 +69,10 @@ pub struct Engine {
     cgroup: Cgroup,
     loaded: Loaded,
     grace: Arc<Grace>,
-    drains: Drains,
+    pub(super) drains: Drains,
+    pub(super) lifetimes: Lifetimes,
     /// When the next backend's connections are to be ended, on the programs' clock.
-    next_drain: Option<u64>,
+    pub(super) next_drain: Option<u64>,
     pods: Pods,
     tombstones: Tombstones,
     listed: bool,
@@ -117,11 +118,12 @@ impl Engine {
             last_change: None,
             audit: None,
             repaired: 0,
-            drain_errors: Vec::new(),
+            ending_errors: Default::default(),
             former_layouts: 0,
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            lifetimes: Lifetimes::new(loaded.map("CONNECTIONS")?),
             next_drain: None,
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
@@ -189,6 +191,9 @@ impl Engine {
         self.progress.end(|key| self.reconciler.is_pending(key));
         if self.pods.take(&mut self.state) {
             self.look_for_pods();
+        }
+        if let Some(rules) = self.reconciler.take_lifetimes() {
+            self.lifetimes.set(rules, clock::monotonic());
         }
     }
 
@@ -284,46 +289,6 @@ impl Engine {
         self.reconciler.end_grace(ticket, result);
     }
 
-    /// The round of ending sockets that is due, which blocks.
-    pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
-        let ending = self.reconciler.ending(clock::monotonic());
-        self.next_drain = ending.next;
-        (!ending.due.is_empty()).then(|| self.drains.round(ending.due, clock::coarse()))
-    }
-
-    /// When the next round of ending sockets is due, unless something changes.
-    pub fn next_drain(&self) -> Option<Instant> {
-        let left = Duration::from_nanos(self.next_drain?.saturating_sub(clock::monotonic()));
-        Some(Instant::now() + left)
-    }
-
-    /// Sockets were ended. The kernel tells TCP's end to the programs; a UDP socket stays open without its peer, so its
-    /// slot is given back here. Returns whether another round is due at once.
-    pub fn end_drain(&mut self, round: Result<Round, MapError>) -> bool {
-        let Round { ended, errors, passed_over } = match round {
-            Ok(round) => round,
-            Err(error) => {
-                tracing::warn!(%error, "sockets of backends that are gone could not be listed; trying again");
-                return false;
-            }
-        };
-        self.drain_errors = errors.iter().map(ToString::to_string).collect();
-        for error in &errors {
-            tracing::warn!(%error, "sockets of a backend that is gone could not be ended; trying again");
-        }
-        if !ended.is_empty() {
-            tracing::info!(sockets = ended.len(), "ended sockets that were connected to backends which are gone");
-        }
-        for (cookie, connection) in ended {
-            if connection.frontend.protocol() == Protocol::Udp
-                && let Err(error) = self.reconciler.give_back(cookie, &connection)
-            {
-                tracing::warn!(%error, "a slot could not be given back; the next recount tells");
-            }
-        }
-        passed_over
-    }
-
     /// Recounts the connections, and frees what waited for the last of them.
     pub fn recount(&mut self) {
         match self.reconciler.audit(clock::monotonic()) {
@@ -369,7 +334,12 @@ impl Engine {
             .reconciler
             .name_of(event.service)
             .map(|(key, _)| types::ServiceName { namespace: key.namespace.to_string(), name: key.name.to_string() });
-        let event = Arc::new(ring::describe(event, service));
+        self.remember(ring::describe(event, service));
+    }
+
+    /// Tells an event, and remembers it for a while.
+    pub(super) fn remember(&mut self, event: types::Event) {
+        let event = Arc::new(event);
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }

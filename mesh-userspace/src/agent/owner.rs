@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 enum Done {
     Grace(crate::reconcile::GraceTicket, std::io::Result<()>),
     Drain(Result<super::drains::Round, crate::maps::MapError>),
+    Look(Result<super::lifetimes::Look, crate::maps::MapError>),
 }
 
 /// Serves until told to stop, or until the programs cannot be put in force.
@@ -36,7 +37,7 @@ pub async fn own(
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut elsewhere: JoinSet<Done> = JoinSet::new();
-    let (mut draining, mut drain) = (false, false);
+    let (mut draining, mut drain, mut looking) = (false, false, false);
     let mut recount = tokio::time::interval(RECOUNT);
     recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complain = tokio::time::interval(COMPLAIN);
@@ -47,6 +48,7 @@ pub async fn own(
     loop {
         let retry = engine.reconciler.next_retry();
         let next_drain = engine.next_drain().filter(|_| !draining);
+        let next_look = engine.next_look().filter(|_| !looking);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -75,8 +77,13 @@ pub async fn own(
                     draining = false;
                     drain |= engine.end_drain(round);
                 }
+                Done::Look(found) => {
+                    looking = false;
+                    engine.end_look(found);
+                }
             },
             () = at(next_drain) => drain = true,
+            () = at(next_look) => {}
             () = at(retry) => {
                 engine.sync();
                 to_complain = true;
@@ -103,6 +110,10 @@ pub async fn own(
         {
             draining = true;
             elsewhere.spawn_blocking(move || Done::Drain(round()));
+        }
+        if !looking && let Some(look) = engine.begin_look() {
+            looking = true;
+            elsewhere.spawn_blocking(move || Done::Look(look()));
         }
     }
 }

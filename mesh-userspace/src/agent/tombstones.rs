@@ -48,7 +48,7 @@ impl Tombstones {
                 affinity_timeout: port.affinity_timeout,
                 slots: Vec::new(),
                 kept: Vec::new(),
-                endings: Endings { gone: of_udp.filter_map(|(_, backend)| backend.ends).min() },
+                endings: Endings { gone: of_udp.filter_map(|(_, backend)| backend.ends).min(), ..Endings::default() },
             });
         }
         if ports.is_empty() {

@@ -158,6 +158,10 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     if let Some(drain) = &service.endings.drain {
         field("Drain", drain.clone());
     }
+    let lifetime = words::lifetime(service.endings.idle_timeout_seconds, service.endings.max_duration_seconds);
+    if !lifetime.is_empty() {
+        field("Lifetime", lifetime);
+    }
     field("Internal traffic", detail.internal_traffic_policy.clone());
     field("Distribution", detail.traffic_distribution.clone());
     field("Connections", format!("{} active, {} opened", service.active, service.opened));
@@ -167,6 +171,11 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     let observed = words::list(observed.map(|(name, count)| format!("{name} {count}")));
     if service.traffic.observe || !observed.is_empty() {
         field("Observed", observed);
+    }
+    let ended = detail.ended.iter().filter(|(_, count)| **count > 0);
+    let ended = words::list(ended.map(|(name, count)| format!("{name} {count}")));
+    if !ended.is_empty() {
+        field("Ended", ended);
     }
     let _ = write!(text, "Endpoints:");
     if detail.endpoints.is_empty() {

@@ -3,6 +3,7 @@
 use super::family::{self, Family};
 use super::figures::{Figures, ServiceFigures};
 use crate::api::types::{Health, Program, Source};
+use crate::plan::Ended;
 use jiff::Timestamp;
 use mesh_common::reason::Reason;
 use prometheus_client::collector::Collector;
@@ -76,6 +77,12 @@ impl Figures {
         page.counter(family::ADMITTED, reasons(false, false))?;
         page.counter(family::REFUSED, reasons(true, false))?;
         page.counter(family::OBSERVED, reasons(false, true))?;
+        let ended = self.services.iter().flat_map(|of| {
+            let [namespace, name] = named(of);
+            let counts = Ended::ALL.into_iter().zip(of.ended).filter(|(_, count)| *count > 0);
+            counts.map(move |(why, count)| ([namespace.clone(), name.clone(), why.name().to_owned()], count))
+        });
+        page.counter(family::ENDED, ended)?;
         let kept = self.services.iter().map(|of| (named(of), of.reasons[Reason::FlowKept as usize]));
         page.counter(family::KEPT, kept.filter(|(_, count)| *count > 0))?;
         page.gauge(family::ACTIVE, self.services.iter().map(|of| (named(of), number(of.active))))?;

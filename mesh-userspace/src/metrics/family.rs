@@ -128,6 +128,8 @@ families! {
         "Connections that were refused, by why";
     OBSERVED = Counter "mesh_service_connections_observed" Number SERVICE_AND_REASON,
         "Connections that were let through and would have been refused but for mode Observe, by which limit";
+    ENDED = Counter "mesh_service_connections_ended" Number SERVICE_AND_REASON,
+        "Connections that the agent ended since it started, by why";
     KEPT = Counter "mesh_service_flows_kept" Number SERVICE,
         "Datagrams and reconnects that went on with the backend of their flow";
     ACTIVE = Gauge "mesh_service_connections_active" Number SERVICE, "Connections open now";

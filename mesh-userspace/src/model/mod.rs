@@ -6,6 +6,7 @@
 mod drain;
 mod endpoint_slice;
 mod finding;
+mod lifetime;
 mod node;
 mod object;
 pub mod parse;
@@ -17,6 +18,7 @@ mod service;
 pub use drain::Drain;
 pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use finding::{Finding, Severity};
+pub use lifetime::Lifetime;
 pub use node::{Node, NodePorts};
 pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
 pub use pod::{Namespace, Pod};

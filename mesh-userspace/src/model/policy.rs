@@ -1,6 +1,6 @@
 //! What the owner of a Service asks for besides Kubernetes' own fields.
 
-use super::{Drain, Endpoint, Kind, ObjectRef, ServiceKey};
+use super::{Drain, Endpoint, Kind, Lifetime, ObjectRef, ServiceKey};
 use mesh_common::select::{Algorithm, HashBy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub struct Policy {
     pub outlier: Option<OutlierDetection>,
     /// What becomes of connections to removed endpoints; where a Service's annotation says it, that holds.
     pub drain: Drain,
+    /// How long connections may be idle, and how old they may get.
+    pub lifetime: Lifetime,
     /// Ports for which something else holds; what such a port does not say is the default, not what the policy says.
     pub ports: BTreeMap<u16, PortPolicy>,
     /// `metadata.creationTimestamp` as RFC 3339; empty when absent. The older wins a conflict.
@@ -50,6 +52,7 @@ impl Policy {
             balance: Balance::default(),
             outlier: None,
             drain: Drain::default(),
+            lifetime: Lifetime::default(),
             ports: BTreeMap::new(),
             created: Arc::default(),
             generation: None,
@@ -69,6 +72,11 @@ impl Policy {
     /// How the connections of a Service's port are shared out.
     pub fn balance_of(&self, port: u16) -> &Balance {
         self.ports.get(&port).map_or(&self.balance, |port| &port.balance)
+    }
+
+    /// How long connections through a Service's port may be idle, and how old they may get.
+    pub fn lifetime_of(&self, port: u16) -> Lifetime {
+        self.ports.get(&port).map_or(self.lifetime, |port| port.lifetime)
     }
 
     /// When the backends of a Service's port are ejected.
@@ -93,6 +101,8 @@ pub struct PortPolicy {
     pub algorithm: Option<Algorithm>,
     /// How its connections are shared out; without slow start, which is the whole Service's.
     pub balance: Balance,
+    /// How long its connections may be idle, and how old they may get.
+    pub lifetime: Lifetime,
 }
 
 /// Limits of one Service, on each node by itself.

@@ -3,7 +3,8 @@
 use super::eligible::{self, Here, Scope, Verdict, Why};
 use super::{BackendKey, DesiredPort, DesiredService, Endings, balance};
 use crate::model::{
-    Endpoint, EndpointSlice, InternalTrafficPolicy, OutlierDetection, Policy, Rate, Service, ServicePort, SlowStart,
+    Endpoint, EndpointSlice, InternalTrafficPolicy, Lifetime, OutlierDetection, Policy, Rate, Service, ServicePort,
+    SlowStart,
 };
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
@@ -240,7 +241,9 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
 /// When the connections of a port are ended.
 fn endings(view: ServiceView<'_>, port: &ServicePort) -> Endings {
     let asked = view.policy.map(|policy| policy.drain).unwrap_or_default();
-    Endings { gone: view.service.drain.or(asked).ends_after(port.protocol) }
+    let lifetime = view.policy.map(|policy| policy.lifetime_of(port.port)).unwrap_or_default();
+    let Lifetime { idle, longest } = if port.protocol == Protocol::Tcp { lifetime } else { Lifetime::default() };
+    Endings { gone: view.service.drain.or(asked).ends_after(port.protocol), idle, longest }
 }
 
 /// What each slot says: eligible backends by weight, or Maglev's table of them, of the least size asked for.

@@ -1,11 +1,11 @@
 //! What the maps should say of one Service, without ids: ids belong to what is applied.
 
+use super::Endings;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 /// Everything that the maps should hold for one Service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,13 +67,6 @@ pub struct DesiredPort {
     pub kept: Vec<BackendKey>,
     /// When its connections are ended.
     pub endings: Endings,
-}
-
-/// When connections are ended that their ends would keep. The agent keeps it, not the maps: it is the agent that ends them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Endings {
-    /// How long after their backend has gone (it is in neither list of its port): zero for at once, `None` for never.
-    pub gone: Option<Duration>,
 }
 
 /// An endpoint address, port and protocol: what identifies a backend within its Service.

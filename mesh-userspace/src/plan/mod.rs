@@ -6,11 +6,13 @@ pub mod compile;
 mod desired;
 mod diff;
 pub mod eligible;
+mod endings;
 mod op;
 mod refusal;
 
 pub use applied::Applied;
-pub use desired::{BackendKey, DesiredPort, DesiredService, Endings};
+pub use desired::{BackendKey, DesiredPort, DesiredService};
 pub use diff::{Diff, Subject, diff};
+pub use endings::{Ended, EndedCounts, Endings};
 pub use op::{MapOp, Phase};
 pub use refusal::{Refusal, Sizes, Table};

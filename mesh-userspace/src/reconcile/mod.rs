@@ -30,7 +30,8 @@ pub use retire::GraceTicket;
 use crate::maps::Maps;
 use crate::model::ServiceKey;
 use crate::plan::applied::Epoch;
-use crate::plan::{Applied, DesiredService, Subject};
+use crate::plan::{Applied, DesiredService, Ended, Endings, Subject};
+use mesh_common::tables::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
@@ -122,6 +123,16 @@ impl<M: Maps> Reconciler<M> {
     /// Writes that did not work.
     pub fn tries(&self) -> Tries {
         self.tries
+    }
+
+    /// Whose connections may not last for any time, by the entry of the port, if that has changed since the last call.
+    pub fn take_lifetimes(&mut self) -> Option<BTreeMap<ServiceId, Endings>> {
+        self.applied.take_lifetimes()
+    }
+
+    /// Notes that the agent ended a connection of this account.
+    pub fn note_ended(&mut self, account: ServiceId, why: Ended) {
+        self.applied.note_ended(account, why);
     }
 
     /// What the maps hold.

@@ -32,7 +32,7 @@ fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
 }
 
 fn endings() -> Endings {
-    Endings { drain: Some("End after 30 s".into()) }
+    Endings { drain: Some("End after 30 s".into()), idle_timeout_seconds: Some(60), max_duration_seconds: Some(3_600) }
 }
 
 pub fn status() -> Status {
@@ -146,7 +146,12 @@ pub fn policies() -> Vec<PolicyDetail> {
         message: "mesh does not speak TLS".into(),
         action: "remove it".into(),
     };
-    let port = PortPolicy { port: 80, algorithm: Some("Random".into()) };
+    let port = PortPolicy {
+        port: 80,
+        algorithm: Some("Random".into()),
+        idle_timeout_seconds: Some(60),
+        max_duration_seconds: None,
+    };
     vec![
         PolicyDetail { policy: limits, port_policies: vec![], policy_findings: vec![] },
         PolicyDetail { policy: rule, port_policies: vec![port], policy_findings: vec![tls] },
@@ -248,6 +253,7 @@ pub fn detail() -> ServiceDetail {
         internal_traffic_policy: "Cluster".into(),
         traffic_distribution: "PreferSameZone".into(),
         reasons: counts([("selected", 1_200), ("service-limit", 40), ("spilled", 2), ("no-backend", 0)]),
+        ended: counts([("endpoint-removed", 0), ("idle-timeout", 3)]),
         endpoints: backends(),
         findings: vec![finding()],
     }
@@ -381,7 +387,7 @@ pub fn tables() -> Vec<ServiceTable> {
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
             slots: 1,
-            endings: Endings { drain: Some("Keep".into()) },
+            endings: Endings { drain: Some("Keep".into()), ..Endings::default() },
             affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],
@@ -417,6 +423,7 @@ pub fn figures(status: &Status) -> Figures {
         status: status.clone(),
         services: vec![ServiceFigures {
             ejected: Some((1, 3)),
+            ended: [0, 3, 0],
             service: ServiceKey::new("shop", "cart"),
             active: 5,
             reasons,

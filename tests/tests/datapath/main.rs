@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod clients;
+mod lifetimes;
 mod limits;
 mod outlier;
 mod picks;

@@ -229,7 +229,10 @@ impl<M: Maps> Facts<'_, M> {
         }
         self.note_slow_start(detail, &backends, explanation);
         self.note_limits(counts.as_ref(), &rule, explanation);
-        note_endings(&Endings::of(detail.service, policy), explanation);
+        let endings = Endings::of(detail.service, policy);
+        let tcp = policy.filter(|_| dialled.protocol == Protocol::Tcp);
+        let lifetime = tcp.map(|policy| policy.lifetime_of(listed.port)).unwrap_or_default();
+        note_endings(&Endings { drain: endings.drain, ..lifetime.into() }, explanation);
 
         let client = explanation.client.as_ref().and_then(|client| client.address);
         if view.fenced {
@@ -358,8 +361,15 @@ impl<M: Maps> Facts<'_, M> {
 
 /// Says when the connection would be ended though neither end wants that.
 fn note_endings(endings: &Endings, explanation: &mut Explanation) {
+    let notes = &mut explanation.notes;
     if let Some(drain) = &endings.drain {
-        explanation.notes.push(format!("connections to an endpoint that is removed: {drain}"));
+        notes.push(format!("connections to an endpoint that is removed: {drain}"));
+    }
+    if let Some(seconds) = endings.idle_timeout_seconds {
+        notes.push(format!("the connection is ended after {seconds} s without data (idle timeout)"));
+    }
+    if let Some(seconds) = endings.max_duration_seconds {
+        notes.push(format!("the connection is ended {seconds} s after connect() (maximum duration)"));
     }
 }
 

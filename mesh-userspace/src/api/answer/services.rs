@@ -6,6 +6,7 @@ use crate::api::query::Scope;
 use crate::api::types::{BackendCounts, BackendState, Endings, Service, ServiceDetail, ServicePort, ServiceState};
 use crate::maps::Maps;
 use crate::model::{self, InternalTrafficPolicy, Kind, ServiceKey, TrafficDistribution};
+use crate::plan::Ended;
 use crate::reconcile::{ServiceCounts, State};
 use crate::state;
 use mesh_common::reason::Reason;
@@ -41,6 +42,7 @@ impl<M: Maps> Facts<'_, M> {
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
             traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),
             reasons: reasons(counts.as_ref()).into_iter().map(|(r, n)| (r.name().to_owned(), n)).collect(),
+            ended: self.ended(key),
             endpoints: self
                 .backends_of(&detail)
                 .into_iter()
@@ -106,6 +108,12 @@ impl<M: Maps> Facts<'_, M> {
             return (ServiceState::Failed, "an older Service has its addresses; see the findings".to_owned());
         }
         (ServiceState::Served, String::new())
+    }
+
+    /// Connections of a Service that the agent ended.
+    fn ended(&self, key: &ServiceKey) -> BTreeMap<String, u64> {
+        let counts = self.reconciler.applied().account_of(key).map(|account| account.ended).unwrap_or_default();
+        Ended::ALL.into_iter().map(|why| (why.name().to_owned(), counts[why as usize])).collect()
     }
 
     fn slice_names(&self, key: &ServiceKey) -> impl Iterator<Item = String> {

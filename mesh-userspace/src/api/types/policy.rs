@@ -58,4 +58,8 @@ pub struct PortPolicy {
     pub port: u16,
     /// The load-balancing algorithm; absent for the default.
     pub algorithm: Option<String>,
+    /// After how many seconds without data a TCP connection is ended; absent for never.
+    pub idle_timeout_seconds: Option<u64>,
+    /// How many seconds after connect() a TCP connection is ended; absent for never.
+    pub max_duration_seconds: Option<u64>,
 }

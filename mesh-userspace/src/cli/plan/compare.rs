@@ -42,7 +42,7 @@ pub struct Difference {
     /// The frontend that it belongs to; absent for what is the whole Service's.
     pub frontend: Option<String>,
     /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`, `drain`,
-    /// `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`, `connectionsPerSecond`, `connectionBurst`,
+    /// `idleTimeoutSeconds`, `maxDurationSeconds`, `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`, `connectionsPerSecond`, `connectionBurst`,
     /// `connectionsPerSecondPerClient`, `connectionBurstPerClient`, `mode`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
@@ -165,6 +165,13 @@ fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, f
     );
     let drain = |port: Option<&PortTable>| port.and_then(|port| port.endings.drain.clone()).filter(|_| both);
     values(Some(frontend), "drain", drain(before), drain(after), found);
+    for (field, pick) in [
+        ("idleTimeoutSeconds", (|port| port.endings.idle_timeout_seconds) as fn(&PortTable) -> Option<u64>),
+        ("maxDurationSeconds", |port| port.endings.max_duration_seconds),
+    ] {
+        let seconds = |port: Option<&PortTable>| port.and_then(pick).map(|seconds| seconds.to_string());
+        values(Some(frontend), field, seconds(before), seconds(after), found);
+    }
     let seconds = |port: Option<&PortTable>| port.and_then(|port| port.affinity_timeout_seconds).map(|s| s.to_string());
     values(Some(frontend), "affinityTimeoutSeconds", seconds(before), seconds(after), found);
     let list = |port: Option<&PortTable>, pick: fn(&PortTable) -> &Vec<SocketAddr>| -> Vec<String> {

@@ -8,6 +8,7 @@
 //! [`crate::source::manifests`]'s table of kinds.
 
 mod address;
+mod connections;
 pub mod destination_rule;
 mod drain;
 mod endpoint_slice;

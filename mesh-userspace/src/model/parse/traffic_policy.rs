@@ -3,6 +3,7 @@
 //! The types are the schema, too: [`crate::crd`] makes the `CustomResourceDefinition` of them. A doc comment is what
 //! `kubectl explain` says.
 
+use super::connections::{self, ConnectionsSpec};
 use super::drain::{self, DrainSpec};
 use super::limits::{self, LimitsSpec};
 use super::load_balancer::{self, LoadBalancer};
@@ -82,6 +83,9 @@ pub struct Spec {
     /// What becomes of open connections to an endpoint that is removed. A Service's annotation mesh.dev/drain comes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<DrainSpec>,
+    /// How long open TCP connections may be idle, and how old they may get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsSpec>,
 }
 
 /// A Service that a policy is attached to, as Gateway API policy attachment has it (GEP-2648).
@@ -150,6 +154,7 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
     let limits = limits::parse(&mut report, &spec.limits.clone().unwrap_or_default());
     let outlier = spec.outlier_detection.as_ref().map(|spec| outlier_detection::parse(&mut report, spec));
     let drain = spec.drain.as_ref().map(|spec| drain::parse(&mut report, spec)).unwrap_or_default();
+    let lifetime = connections::parse(&mut report, &spec.connections.clone().unwrap_or_default());
     let created = metadata::created(&object.metadata);
     report.finish(Policy {
         kind: Kind::TrafficPolicy,
@@ -162,6 +167,7 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
         balance,
         outlier,
         drain,
+        lifetime,
         ports: BTreeMap::new(),
         created,
         generation: object.metadata.generation,

@@ -2,7 +2,7 @@
 
 use super::Epoch;
 use crate::model::ServiceKey;
-use crate::plan::{BackendKey, DesiredPort, DesiredService, Endings};
+use crate::plan::{BackendKey, DesiredPort, DesiredService, EndedCounts, Endings};
 use mesh_common::address::Address;
 use mesh_common::tables::{BackendId, FrontendKey, OutlierRule, Rule, ServiceId, SlotRange, TrafficRule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Account {
     pub traffic: TrafficRule,
     /// When its backends are ejected.
     pub outlier: OutlierRule,
+    /// Connections to it that the agent ended.
+    pub ended: EndedCounts,
     /// Its elements of `ADDRESSES`.
     pub addresses: Vec<Address>,
     /// Its live ports.
@@ -106,6 +108,7 @@ impl Account {
             max_connections_per_backend: mesh_common::tables::UNLIMITED,
             traffic: TrafficRule::default(),
             outlier: OutlierRule::default(),
+            ended: EndedCounts::default(),
             addresses: Vec::new(),
             ports: Vec::new(),
             backends: BTreeMap::new(),

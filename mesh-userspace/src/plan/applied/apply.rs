@@ -184,6 +184,7 @@ impl Applied {
             }
         });
         let Some(port) = closed else { return };
+        self.lifetimes.1 |= self.lifetimes.0.remove(&id).is_some();
         if port.range.len > 0 {
             self.quarantine.put(Freed::Slots(port.range));
         }

@@ -13,7 +13,7 @@ pub use filter::FilterBits;
 pub use ids::Ids;
 pub use quarantine::{Epoch, Freed, Quarantine};
 
-use super::{DesiredPort, DesiredService, Sizes};
+use super::{DesiredPort, DesiredService, Ended, Endings, Sizes};
 use crate::model::ServiceKey;
 use mesh_common::address::{Address, Protocol};
 use mesh_common::tables::{BackendId, FrontendKey, ServiceId};
@@ -37,6 +37,8 @@ pub struct Applied {
     pub(crate) leaving: BTreeMap<ServiceId, Leaving>,
     /// Accounts that hold nothing any more, and since when.
     pub(crate) empty: BTreeMap<ServiceId, Epoch>,
+    /// Entries of ports whose connections may not last for any time, and whether that has changed.
+    pub(crate) lifetimes: (BTreeMap<ServiceId, Endings>, bool),
     pub(crate) service_ids: Ids,
     pub(crate) backend_ids: Ids,
     pub(crate) arena: Arena,
@@ -57,6 +59,7 @@ impl Applied {
             gone: BTreeMap::new(),
             leaving: BTreeMap::new(),
             empty: BTreeMap::new(),
+            lifetimes: (BTreeMap::new(), false),
             service_ids: Ids::new(sizes.services, &BTreeSet::new()),
             backend_ids: Ids::new(sizes.backends, &BTreeSet::new()),
             arena: Arena::new(sizes.slots),
@@ -210,7 +213,25 @@ impl Applied {
             }
             for live in account.ports.iter_mut().filter(|live| live.serves(port)) {
                 live.endings = port.endings;
+                let (lifetimes, changed) = &mut self.lifetimes;
+                *changed |= if port.endings.has_lifetime() {
+                    lifetimes.insert(live.id, port.endings) != Some(port.endings)
+                } else {
+                    lifetimes.remove(&live.id).is_some()
+                };
             }
+        }
+    }
+
+    /// Whose connections may not last for any time, by the entry of the port, if that has changed since the last call.
+    pub fn take_lifetimes(&mut self) -> Option<BTreeMap<ServiceId, Endings>> {
+        std::mem::take(&mut self.lifetimes.1).then(|| self.lifetimes.0.clone())
+    }
+
+    /// Notes that the agent ended a connection.
+    pub fn note_ended(&mut self, account: ServiceId, why: Ended) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.ended[why as usize] += 1;
         }
     }
 

@@ -106,7 +106,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         let algorithm = Algorithm::ALL[numbers.below(4) as usize];
         let hash = HashBy::ALL[numbers.below(2) as usize];
         let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
-        let endings = Endings { gone: numbers.one_in(2).then_some(Duration::ZERO) };
+        let endings = Endings { gone: numbers.one_in(2).then_some(Duration::ZERO), ..Endings::default() };
         let outlier = numbers.one_in(2);
         ports.push(DesiredPort {
             frontends,
