@@ -3,6 +3,7 @@
 use super::clock;
 use super::complaints::Complaints;
 use super::drains::Drains;
+use super::ejected::{self, Found, Probes};
 use super::lifetimes::Lifetimes;
 use super::memory;
 use super::pods::Pods;
@@ -28,7 +29,7 @@ use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
@@ -71,6 +72,7 @@ pub struct Engine {
     grace: Arc<Grace>,
     pub(super) drains: Drains,
     pub(super) lifetimes: Lifetimes,
+    probes: Probes,
     /// When the next backend's connections are to be ended, on the programs' clock.
     pub(super) next_drain: Option<u64>,
     pods: Pods,
@@ -124,6 +126,7 @@ impl Engine {
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
             lifetimes: Lifetimes::new(loaded.map("CONNECTIONS")?),
+            probes: Probes::default(),
             next_drain: None,
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
@@ -191,6 +194,9 @@ impl Engine {
         self.progress.end(|key| self.reconciler.is_pending(key));
         if self.pods.take(&mut self.state) {
             self.look_for_pods();
+        }
+        if let Some(rules) = self.reconciler.take_probes() {
+            self.probes.set(rules, Instant::now());
         }
         if let Some(rules) = self.reconciler.take_lifetimes() {
             self.lifetimes.set(rules, clock::monotonic());
@@ -287,6 +293,27 @@ impl Engine {
     /// A grace period has passed.
     pub fn end_grace(&mut self, ticket: GraceTicket, result: &io::Result<()>) {
         self.reconciler.end_grace(ticket, result);
+    }
+
+    /// When to look for ejected backends to ask; `None` where no policy wants them asked.
+    pub fn next_probes(&self) -> Option<Instant> {
+        self.probes.look()
+    }
+
+    /// The ejected backends that are to be asked now, and how long each has for its answer.
+    pub fn begin_probes(&mut self) -> Vec<(Found, Duration)> {
+        let reconciler = &self.reconciler;
+        let now = (Instant::now(), clock::monotonic() / 1_000_000);
+        self.probes.due(|id| reconciler.applied().account(id), &reconciler.maps().arrays(), now)
+    }
+
+    /// A backend has answered, or has not.
+    pub fn end_probe(&mut self, found: &Found) {
+        self.probes.over(found.id);
+        if ejected::bring_back(found, &self.reconciler.maps().arrays()) {
+            self.reconciler.note_returned(found.account);
+            tracing::info!(backend = %found.key, "an ejected backend takes connections again, and is back");
+        }
     }
 
     /// Recounts the connections, and frees what waited for the last of them.

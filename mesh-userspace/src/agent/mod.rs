@@ -7,6 +7,7 @@
 //! | `ending` | what the owner does to end connections |
 //! | `drains` | ending the sockets of backends that are gone |
 //! | `lifetimes` | ending connections that are idle for too long or too old |
+//! | `ejected` | asking ejected backends whether they are back |
 //! | `pods` | what the programs must know of the node's pods |
 //! | `cgroups` | the pods' cgroups |
 //! | `tombstones` | what is left of Services that were deleted |
@@ -20,6 +21,7 @@ mod cgroups;
 mod clock;
 mod complaints;
 mod drains;
+mod ejected;
 mod ending;
 pub mod engine;
 mod lifetimes;

@@ -26,6 +26,7 @@ enum Done {
     Grace(crate::reconcile::GraceTicket, std::io::Result<()>),
     Drain(Result<super::drains::Round, crate::maps::MapError>),
     Look(Result<super::lifetimes::Look, crate::maps::MapError>),
+    Probe(super::ejected::Found),
 }
 
 /// Serves until told to stop, or until the programs cannot be put in force.
@@ -48,6 +49,7 @@ pub async fn own(
     loop {
         let retry = engine.reconciler.next_retry();
         let next_drain = engine.next_drain().filter(|_| !draining);
+        let next_probes = engine.next_probes();
         let next_look = engine.next_look().filter(|_| !looking);
         tokio::select! {
             biased;
@@ -77,6 +79,7 @@ pub async fn own(
                     draining = false;
                     drain |= engine.end_drain(round);
                 }
+                Done::Probe(found) => engine.end_probe(&found),
                 Done::Look(found) => {
                     looking = false;
                     engine.end_look(found);
@@ -84,6 +87,7 @@ pub async fn own(
             },
             () = at(next_drain) => drain = true,
             () = at(next_look) => {}
+            () = at(next_probes) => {}
             () = at(retry) => {
                 engine.sync();
                 to_complain = true;
@@ -110,6 +114,9 @@ pub async fn own(
         {
             draining = true;
             elsewhere.spawn_blocking(move || Done::Drain(round()));
+        }
+        for (found, timeout) in engine.begin_probes() {
+            elsewhere.spawn(async move { Done::Probe(super::ejected::ask(found, timeout).await) });
         }
         if !looking && let Some(look) = engine.begin_look() {
             looking = true;

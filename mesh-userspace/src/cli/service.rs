@@ -172,6 +172,9 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     if service.traffic.observe || !observed.is_empty() {
         field("Observed", observed);
     }
+    if detail.returned > 0 {
+        field("Returned", words::count(detail.returned, "ejected backend") + " by a health check");
+    }
     let ended = detail.ended.iter().filter(|(_, count)| **count > 0);
     let ended = words::list(ended.map(|(name, count)| format!("{name} {count}")));
     if !ended.is_empty() {

@@ -97,6 +97,8 @@ impl Figures {
         let ejected = self.services.iter().filter_map(|of| Some((named(of), number(of.ejected?.0))));
         page.gauge(family::EJECTED, ejected)?;
         page.counter(family::EJECTIONS, self.services.iter().filter_map(|of| Some((named(of), of.ejected?.1))))?;
+        let returned = self.services.iter().map(|of| (named(of), of.returned));
+        page.counter(family::RETURNS, returned.filter(|(_, count)| *count > 0))?;
         page.gauge(family::LEFT_OUT, [([], number(self.left_out as u64))])
     }
 

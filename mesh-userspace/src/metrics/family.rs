@@ -147,6 +147,8 @@ families! {
         "Backends that count as ejected from this node; no series where none is ever ejected";
     EJECTIONS = Counter "mesh_service_ejections" Number SERVICE,
         "Backends ejected from this node for failures in a row, each time";
+    RETURNS = Counter "mesh_service_health_check_returns" Number SERVICE,
+        "Ejected backends that a health check of the agent brought back since it started";
     LEFT_OUT = Gauge "mesh_services_left_out" Number &[],
         "Services with figures that have no series here, because too many have";
 

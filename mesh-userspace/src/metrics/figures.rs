@@ -39,6 +39,8 @@ pub struct ServiceFigures {
     pub reasons: [u64; Reason::ALL.len()],
     /// Connections that the agent ended, by [`crate::plan::Ended`]'s number.
     pub ended: EndedCounts,
+    /// Ejected backends that a health check brought back.
+    pub returned: u64,
     /// Backends ejected now and ejections so far; `None` where none is ever ejected.
     pub ejected: Option<(u64, u64)>,
     /// The limit in force.
@@ -74,6 +76,7 @@ pub fn services<M: Maps>(reconciler: &Reconciler<M>) -> (Vec<ServiceFigures>, us
                 active: arrays.service(account.id)?.active.load(),
                 reasons: [0; Reason::ALL.len()],
                 ended: account.ended,
+                returned: account.returned,
                 ejected: account.ports.iter().any(|port| port.rule.outlier).then(|| {
                     let words = |entry: &Outlier| (entry.ejected.load(), entry.ejections.load());
                     arrays.outlier(account.id).map_or((0, 0), words)

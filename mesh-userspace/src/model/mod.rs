@@ -23,7 +23,7 @@ pub use node::{Node, NodePorts};
 pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
 pub use pod::{Namespace, Pod};
 pub use policy::{
-    Balance, Limits, OutlierDetection, Part, Policy, PortPolicy, Rate, SlowStart, Weight, Which, Wildcard,
+    Balance, Limits, OutlierDetection, Part, Policy, PortPolicy, Probe, Rate, SlowStart, Weight, Which, Wildcard,
 };
 pub use range::{NoRange, Range};
 pub use service::{InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

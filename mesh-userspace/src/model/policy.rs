@@ -4,6 +4,7 @@ use super::{Drain, Endpoint, Kind, Lifetime, ObjectRef, ServiceKey};
 use mesh_common::select::{Algorithm, HashBy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A `TrafficPolicy` (`mesh.dev/v1alpha1`), or Istio's `DestinationRule`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -148,6 +149,17 @@ pub struct OutlierDetection {
     pub max_ejection_percent: u32,
     /// While fewer backends of a port than this, 0 to 100 per cent, are not ejected, ejection is ignored.
     pub min_health_percent: u32,
+    /// Whether the agent asks ejected backends if they take connections again.
+    pub probe: Option<Probe>,
+}
+
+/// How ejected backends are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// How often each, 1 second or more.
+    pub interval: Duration,
+    /// How long a connect may take, 1 second or more.
+    pub timeout: Duration,
 }
 
 /// How the connections of one Service are shared out among its endpoints, besides the algorithm.

@@ -80,6 +80,7 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
         nodes: false,
         outlier: view.policy.and_then(|policy| policy.outlier).map(|of| outlier(&of, &ports)).unwrap_or_default(),
+        probe: view.policy.and_then(|policy| policy.outlier?.probe),
         ports,
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),

@@ -206,6 +206,7 @@ fn no_port_loses_more_endpoints_than_its_part() {
         interval: 10_000,
         max_ejection_percent: 40,
         min_health_percent: 70,
+        probe: None,
     };
     let policy = Policy {
         outlier: Some(detection),

@@ -28,7 +28,7 @@ pub use pending::{Pending, Problem, State};
 pub use retire::GraceTicket;
 
 use crate::maps::Maps;
-use crate::model::ServiceKey;
+use crate::model::{Probe, ServiceKey};
 use crate::plan::applied::Epoch;
 use crate::plan::{Applied, DesiredService, Ended, Endings, Subject};
 use mesh_common::tables::ServiceId;
@@ -128,6 +128,16 @@ impl<M: Maps> Reconciler<M> {
     /// Whose connections may not last for any time, by the entry of the port, if that has changed since the last call.
     pub fn take_lifetimes(&mut self) -> Option<BTreeMap<ServiceId, Endings>> {
         self.applied.take_lifetimes()
+    }
+
+    /// Whose ejected backends are asked whether they are back, by account, if that has changed since the last call.
+    pub fn take_probes(&mut self) -> Option<BTreeMap<ServiceId, Probe>> {
+        self.applied.take_probes()
+    }
+
+    /// Notes that a backend of this account came back since it answered the agent.
+    pub fn note_returned(&mut self, account: ServiceId) {
+        self.applied.note_returned(account);
     }
 
     /// Notes that the agent ended a connection of this account.

@@ -123,7 +123,7 @@ impl<M: Maps> Reconciler<M> {
         self.tries.retries += u64::from(pending.attempts() > 0);
         if let (Subject::Service(service), Some(desired)) = (&subject, &pending.desired) {
             self.applied.settle_inheritance(service, desired);
-            self.applied.remember_endings(service, desired);
+            self.applied.remember(service, desired);
         }
         let mut diff = diff(&subject, pending.desired.as_ref(), &self.applied);
         let built = diff.ops.iter().position(|op| op.phase() != Phase::Build).unwrap_or(diff.ops.len());
@@ -145,7 +145,7 @@ impl<M: Maps> Reconciler<M> {
             }
         }
         if let (Subject::Service(service), Some(desired)) = (&work.subject, &work.pending.desired) {
-            self.applied.remember_endings(service, desired);
+            self.applied.remember(service, desired);
         }
         Some(work)
     }

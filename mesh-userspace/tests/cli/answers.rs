@@ -253,6 +253,7 @@ pub fn detail() -> ServiceDetail {
         internal_traffic_policy: "Cluster".into(),
         traffic_distribution: "PreferSameZone".into(),
         reasons: counts([("selected", 1_200), ("service-limit", 40), ("spilled", 2), ("no-backend", 0)]),
+        returned: 1,
         ended: counts([("endpoint-removed", 0), ("idle-timeout", 3)]),
         endpoints: backends(),
         findings: vec![finding()],
@@ -424,6 +425,7 @@ pub fn figures(status: &Status) -> Figures {
         services: vec![ServiceFigures {
             ejected: Some((1, 3)),
             ended: [0, 3, 0],
+            returned: 1,
             service: ServiceKey::new("shop", "cart"),
             active: 5,
             reasons,

@@ -36,6 +36,7 @@ fn one_service_is_described() {
     Distribution:      PreferSameZone
     Connections:       10 active, 1200 opened
     Refused:           service-limit 40
+    Returned:          1 ejected backend by a health check
     Ended:             idle-timeout 3
     Endpoints:
       PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY

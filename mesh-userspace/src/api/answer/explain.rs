@@ -241,6 +241,13 @@ impl<M: Maps> Facts<'_, M> {
         }
         if policy.is_some_and(|policy| policy.outlier_of(dialled.port).is_some()) && dialled.protocol == Protocol::Tcp {
             note_ejection(counts.as_ref(), all_out, explanation);
+            if let Some(probe) = policy.and_then(|policy| policy.outlier?.probe) {
+                let seconds = probe.interval.as_secs();
+                let note = format!(
+                    "the agent asks ejected backends every {seconds} s whether they take connections (healthCheck)"
+                );
+                explanation.notes.push(note);
+            }
         }
 
         let in_slots = [BackendState::Eligible, BackendState::Ejected];

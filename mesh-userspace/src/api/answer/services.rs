@@ -42,6 +42,7 @@ impl<M: Maps> Facts<'_, M> {
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
             traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),
             reasons: reasons(counts.as_ref()).into_iter().map(|(r, n)| (r.name().to_owned(), n)).collect(),
+            returned: self.reconciler.applied().account_of(key).map_or(0, |account| account.returned),
             ended: self.ended(key),
             endpoints: self
                 .backends_of(&detail)

@@ -148,6 +148,8 @@ pub struct ServiceDetail {
     pub traffic_distribution: String,
     /// Choices and refusals since the Service came into the maps, by the name of the reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Ejected backends that a health check brought back since the agent started.
+    pub returned: u64,
     /// Connections that the agent ended since it started, by the name of the reason.
     pub ended: BTreeMap<String, u64>,
     /// Every endpoint of every port, with its verdict.

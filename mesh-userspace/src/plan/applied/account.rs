@@ -28,6 +28,8 @@ pub struct Account {
     pub traffic: TrafficRule,
     /// When its backends are ejected.
     pub outlier: OutlierRule,
+    /// Ejected backends that came back since they answered the agent.
+    pub returned: u64,
     /// Connections to it that the agent ended.
     pub ended: EndedCounts,
     /// Its elements of `ADDRESSES`.
@@ -108,6 +110,7 @@ impl Account {
             max_connections_per_backend: mesh_common::tables::UNLIMITED,
             traffic: TrafficRule::default(),
             outlier: OutlierRule::default(),
+            returned: 0,
             ended: EndedCounts::default(),
             addresses: Vec::new(),
             ports: Vec::new(),

@@ -35,7 +35,7 @@ impl Applied {
             }),
             MapOp::CreateBackend { id, key, account, weight } => {
                 self.backend_ids.take(id.0);
-                let ends = Drain::default().ends_after(key.protocol); // until the Service says so: remember_endings
+                let ends = Drain::default().ends_after(key.protocol); // until the Service says so: remember
                 self.change(account, |account| {
                     account.backends.insert(key, AppliedBackend { id, weight, ends });
                 });
@@ -197,6 +197,7 @@ impl Applied {
         self.leaving.remove(&id);
         self.empty.remove(&id);
         self.entries.remove(&id);
+        self.probes.1 |= self.probes.0.remove(&id).is_some();
         if let Some(service) = self.accounts.remove(&id).and_then(|account| account.service) {
             self.names.remove(&service);
         }

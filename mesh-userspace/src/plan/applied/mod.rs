@@ -14,7 +14,7 @@ pub use ids::Ids;
 pub use quarantine::{Epoch, Freed, Quarantine};
 
 use super::{DesiredPort, DesiredService, Ended, Endings, Sizes};
-use crate::model::ServiceKey;
+use crate::model::{Probe, ServiceKey};
 use mesh_common::address::{Address, Protocol};
 use mesh_common::tables::{BackendId, FrontendKey, ServiceId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,6 +39,8 @@ pub struct Applied {
     pub(crate) empty: BTreeMap<ServiceId, Epoch>,
     /// Entries of ports whose connections may not last for any time, and whether that has changed.
     pub(crate) lifetimes: (BTreeMap<ServiceId, Endings>, bool),
+    /// Accounts whose ejected backends are asked whether they are back, and whether that has changed.
+    pub(crate) probes: (BTreeMap<ServiceId, Probe>, bool),
     pub(crate) service_ids: Ids,
     pub(crate) backend_ids: Ids,
     pub(crate) arena: Arena,
@@ -60,6 +62,7 @@ impl Applied {
             leaving: BTreeMap::new(),
             empty: BTreeMap::new(),
             lifetimes: (BTreeMap::new(), false),
+            probes: (BTreeMap::new(), false),
             service_ids: Ids::new(sizes.services, &BTreeSet::new()),
             backend_ids: Ids::new(sizes.backends, &BTreeSet::new()),
             arena: Arena::new(sizes.slots),
@@ -190,10 +193,16 @@ impl Applied {
         }
     }
 
-    /// Remembers when connections are ended: of each port, and of each backend once it is gone. Its port decides, and for one
-    /// that has none any more, as one that has gone already, the ports of its protocol.
-    pub fn remember_endings(&mut self, service: &ServiceKey, desired: &DesiredService) {
+    /// Remembers what the agent itself keeps to: whether ejected backends are asked, and when connections are ended, of each port
+    /// and of each backend once it is gone. Its port decides, and for one that has none any more, as one that has gone
+    /// already, the ports of its protocol.
+    pub fn remember(&mut self, service: &ServiceKey, desired: &DesiredService) {
         let Some(account) = self.names.get(service).and_then(|id| self.accounts.get_mut(id)) else { return };
+        let (probes, changed) = &mut self.probes;
+        *changed |= match desired.probe {
+            Some(probe) => probes.insert(account.id, probe) != Some(probe),
+            None => probes.remove(&account.id).is_some(),
+        };
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let of_protocol = |port: &&DesiredPort| port.frontends.iter().any(|key| key.protocol() == protocol);
             let Some(port) = desired.ports.iter().find(of_protocol) else { continue };
@@ -226,6 +235,18 @@ impl Applied {
     /// Whose connections may not last for any time, by the entry of the port, if that has changed since the last call.
     pub fn take_lifetimes(&mut self) -> Option<BTreeMap<ServiceId, Endings>> {
         std::mem::take(&mut self.lifetimes.1).then(|| self.lifetimes.0.clone())
+    }
+
+    /// Whose ejected backends are asked whether they are back, by account, if that has changed since the last call.
+    pub fn take_probes(&mut self) -> Option<BTreeMap<ServiceId, Probe>> {
+        std::mem::take(&mut self.probes.1).then(|| self.probes.0.clone())
+    }
+
+    /// Notes that a backend came back since it answered the agent.
+    pub fn note_returned(&mut self, account: ServiceId) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.returned += 1;
+        }
     }
 
     /// Notes that the agent ended a connection.

@@ -142,6 +142,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         max_connections_per_backend,
         traffic,
         outlier,
+        probe: None,
         weights,
     }
 }
