@@ -37,7 +37,7 @@ fn sorted(connections: &[Connection], rules: &Rules, active: &Active) -> (Vec<u6
     let mut known: Vec<u64> = round.look.active.keys().copied().collect();
     known.sort_unstable();
     let look = round.finish(rules, NOW, Duration::ZERO);
-    (old, suspects, known, (look.next - NOW) as f64 / SECOND as f64)
+    (old, suspects, known, Duration::from_nanos(look.next - NOW).as_secs_f64())
 }
 
 #[test]

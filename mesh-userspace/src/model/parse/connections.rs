@@ -59,7 +59,7 @@ mod tests {
     fn each_is_asked_for_by_itself_and_kept_to_the_second() {
         let idle = Lifetime { idle: Some(Duration::from_secs(1)), longest: None };
         assert_eq!(parsed("{idleTimeoutSeconds: 1}"), Ok(idle));
-        let longest = Lifetime { idle: None, longest: Some(Duration::from_secs(2_592_000)) };
+        let longest = Lifetime { idle: None, longest: Some(Duration::from_hours(30 * 24)) };
         assert_eq!(parsed("{maxDurationSeconds: 2592000}"), Ok(longest));
         for (spec, field) in [
             ("{idleTimeoutSeconds: 0}", "idleTimeoutSeconds"),
