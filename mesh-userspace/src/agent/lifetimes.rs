@@ -82,8 +82,11 @@ impl Lifetimes {
             let entries = keys.chunks_exact(wire::COOKIE).zip(values.chunks_exact(wire::CONNECTION));
             let entries = entries.map(|(key, value)| (wire::read_cookie(key), wire::read_connection(value)));
             let mut round = Round::sort(entries, &rules, &active, now);
+            let (old, suspects) = (round.old.len(), round.suspects.len());
             round.end();
-            Ok(round.finish(&rules, now, began.elapsed()))
+            let took = began.elapsed();
+            tracing::debug!(connections = keys.len() / wire::COOKIE, old, suspects, ?took, "looked at connections");
+            Ok(round.finish(&rules, now, took))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Balance, Drain, EndpointPort, InternalTrafficPolicy, Kind, Limits, Part, PortPolicy, ServiceKey,
+    Balance, Drain, EndpointPort, InternalTrafficPolicy, Kind, Lifetime, Limits, Part, PortPolicy, ServiceKey,
     TrafficDistribution, Weight, Which,
 };
 use mesh_common::address::Protocol;
@@ -193,6 +193,33 @@ fn a_port_that_a_policy_lists_has_what_is_said_there_and_no_more() {
     let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
     let algorithms: Vec<_> = desired.ports.iter().map(|port| port.algorithm).collect();
     assert_eq!(algorithms, [Algorithm::Random, Algorithm::default(), Algorithm::RoundRobin]);
+}
+
+#[test]
+fn connections_end_as_the_port_says_and_only_those_of_tcp_for_their_age_or_idleness() {
+    let mut service = service(&[("a", Tcp, 80), ("b", Tcp, 81), ("c", Udp, 82)]);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let listed = PortPolicy { lifetime: Lifetime { idle: None, longest: seconds(9) }, ..PortPolicy::default() };
+    let policy = Policy {
+        drain: Drain::EndAfter(Duration::from_secs(30)),
+        lifetime: Lifetime { idle: seconds(5), longest: None },
+        ports: [(81, listed)].into(),
+        ..Policy::asking_nothing(Kind::DestinationRule, "shop", "p")
+    };
+    let addresses = ips(&["10.96.0.1"]);
+    let endings = |service: &Service| -> Vec<Endings> {
+        let view = ServiceView { policy: Some(&policy), ..view(service, &addresses, &[]) };
+        compile(view, HERE).unwrap().ports.iter().map(|port| port.endings).collect()
+    };
+    let gone = seconds(30);
+    let expected = [
+        Endings { gone, idle: seconds(5), longest: None },
+        Endings { gone, idle: None, longest: seconds(9) },
+        Endings { gone, idle: None, longest: None },
+    ];
+    assert_eq!(endings(&service), expected);
+    service.drain = Drain::Keep;
+    assert!(endings(&service).iter().all(|port| port.gone.is_none()), "the Service's annotation comes first");
 }
 
 #[test]

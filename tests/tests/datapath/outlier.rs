@@ -324,6 +324,7 @@ fn a_backend_that_is_out_for_resets_is_not_brought_back_by_a_handshake() -> Resu
     while since.elapsed() < Duration::from_secs(3) {
         let (answers, failed) = scene.visit(20)?;
         assert!(failed == 0 && !answers.contains_key("bad"), "{failed}: {answers:?}");
+        thread::sleep(Duration::from_millis(50));
     }
     assert_eq!((returned(scene.agent())?, ejected(scene.agent())?), (0, 1));
     Ok(())

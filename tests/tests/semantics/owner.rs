@@ -10,6 +10,7 @@ use mesh_tests::world::{Pod, World};
 use nix::libc::{ECONNABORTED, EDESTADDRREQ};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const PORTS: [Listen; 2] = [Listen::tcp(8080), Listen::udp(53)];
@@ -174,6 +175,7 @@ fn s31_connections_to_a_removed_endpoint_are_ended_after_a_grace_time() -> Resul
     // It goes on for as long as nobody can say that its time is over.
     while removed.elapsed() < GRACE / 2 {
         assert_eq!(leaves.server()?, "web-1");
+        thread::sleep(Duration::from_millis(50));
     }
     ended("the connection", || leaves.server())?;
     assert!(removed.elapsed() >= GRACE, "it was ended too soon");

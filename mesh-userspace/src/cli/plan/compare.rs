@@ -234,6 +234,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn when_connections_end_is_told_of_ports_that_stay() {
+        let before = table(1, [1].into(), None);
+        let mut after = before.clone();
+        let seconds = (Some(60), Some(3_600));
+        let drain = Some("End after 30 s".to_owned());
+        after.ports[0].endings = Endings { drain, idle_timeout_seconds: seconds.0, max_duration_seconds: seconds.1 };
+        let told = |before: &[ServiceTable], after: &[ServiceTable]| -> Vec<String> {
+            let differences = compare(before, after).remove(0).differences.into_iter();
+            differences.filter(|d| d.frontend.is_some()).map(|d| format!("{} {:?}", d.field, d.after)).collect()
+        };
+        let (before, after) = ([before], [after]);
+        let drain = "drain Some(\"End after 30 s\")".to_owned();
+        let lifetime = ["idleTimeoutSeconds Some(\"60\")", "maxDurationSeconds Some(\"3600\")"].map(str::to_owned);
+        assert_eq!(told(&before, &after)[0], drain);
+        assert_eq!(told(&before, &after)[1..], lifetime);
+        assert!(!told(&[], &after).contains(&drain));
+    }
+
     fn tables() -> impl Strategy<Value = Vec<ServiceTable>> {
         let one = (proptest::collection::btree_set(0u8..5, 0..4), proptest::option::of(0u64..3));
         proptest::collection::btree_map(0u8..5, one, 0..5)
