@@ -228,7 +228,7 @@ mod tests {
 
     use mesh_userspace::maps::MemoryMaps;
     use mesh_userspace::model::ServiceKey;
-    use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, MapOp, Sizes};
+    use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, Endings, MapOp, Sizes};
     use mesh_userspace::reconcile::Reconciler;
     use std::net::Ipv4Addr;
     use std::time::Instant;
@@ -251,7 +251,7 @@ mod tests {
             affinity_timeout: 0,
             slots: backends.iter().map(key).collect(),
             kept: Vec::new(),
-            end_gone: false,
+            endings: Endings::default(),
         };
         let desired = DesiredService {
             addresses: vec![address],

@@ -31,6 +31,12 @@ const GOOD: &[&str] = &[
     "limits: {maxFlowsPerClient: 900, flowIdleSeconds: 3600, mode: Observe}",
     "outlierDetection: {consecutiveFailures: 3}",
     "outlierDetection: {consecutiveFailures: 3, slowAnswerPercent: 300, slowAnswerMilliseconds: 20}",
+    "outlierDetection: {consecutiveFailures: 3, healthCheck: {intervalSeconds: 5, timeoutSeconds: 60}}",
+    "drain: {mode: Keep}",
+    "connections: {idleTimeoutSeconds: 1}",
+    "connections: {idleTimeoutSeconds: 3600, maxDurationSeconds: 2592000}",
+    "drain: {mode: End}",
+    "drain: {mode: End, gracePeriodSeconds: 86400}",
 ];
 
 /// Specs that it refuses, and a part of what it says.
@@ -62,7 +68,23 @@ const BAD: &[(&str, &str)] = &[
     ("outlierDetection: {}", "consecutiveFailures: Required value"),
     ("outlierDetection: {consecutiveFailures: 1, slowAnswerPercent: 100}", "should be greater than or equal to 110"),
     ("outlierDetection: {consecutiveFailures: 1, slowAnswerMilliseconds: 5}", "says nothing without slowAnswerPercent"),
+    ("outlierDetection: {consecutiveFailures: 3, healthCheck: {}}", "intervalSeconds: Required value"),
+    (
+        "outlierDetection: {consecutiveFailures: 3, healthCheck: {intervalSeconds: 1, timeoutSeconds: 61}}",
+        "should be less than or equal to 60",
+    ),
+    ("connections: {}", "connections asks for nothing"),
+    ("connections: {idleTimeout: 5}", "connections asks for nothing"),
+    ("connections: {idleTimeoutSeconds: 0}", "should be greater than or equal to 1"),
+    ("connections: {idleTimeoutSeconds: 0.5}", "must be of type integer"),
+    ("connections: {maxDurationSeconds: 2592001}", "should be less than or equal to 2592000"),
+    ("drain: {}", "mode: Required value"),
+    ("drain: {gracePeriodSeconds: 5}", "mode: Required value"),
+    ("drain: {mode: End, gracePeriodSeconds: 0}", "should be greater than or equal to 1"),
+    ("drain: {mode: End, gracePeriodSeconds: 86401}", "should be less than or equal to 86400"),
+    ("drain: {mode: Keep, gracePeriodSeconds: 5}", "gracePeriodSeconds needs mode End"),
     // Words.
+    ("drain: {mode: Later}", "Unsupported value: \"Later\": supported values: \"Keep\", \"End\""),
     ("limits: {maxConnections: 1, mode: Sometimes}", "Unsupported value: \"Sometimes\""),
     ("loadBalancer: {algorithm: Fastest}", "Unsupported value: \"Fastest\": supported values: \"Random\""),
     ("loadBalancer: {algorithm: random}", "Unsupported value: \"random\""),

@@ -1,7 +1,7 @@
 //! Ending the sockets that are connected to backends which are gone, where their Service wants that.
 //!
-//! A connect() that was under way when the backend went may still land on it: so backends stay on the list until none
-//! of their connections is left.
+//! A connect() that was under way when the backend went may still land on it: so a backend is looked at until none of its
+//! connections is left.
 
 use crate::bpf;
 use crate::drain::{self, Doomed};
@@ -22,38 +22,27 @@ pub struct Round {
     pub passed_over: bool,
 }
 
-/// Backends whose sockets are to be ended.
+/// Ends sockets in rounds.
 #[derive(Debug)]
 pub struct Drains {
     connections: Arc<OwnedFd>,
-    backends: HashSet<BackendId>,
 }
 
 impl Drains {
-    /// None yet. `connections` is the map of the programs.
+    /// `connections` is the map of the programs.
     pub fn new(connections: OwnedFd) -> Self {
-        Self { connections: Arc::new(connections), backends: HashSet::new() }
+        Self { connections: Arc::new(connections) }
     }
 
-    /// The sockets of this backend are to be ended.
-    pub fn add(&mut self, backend: BackendId) {
-        self.backends.insert(backend);
-    }
-
-    /// Forgets the backends that have no connection left, or serve again.
-    pub fn retain(&mut self, is_left: impl Fn(BackendId) -> bool) {
-        self.backends.retain(|id| is_left(*id));
-    }
-
-    /// A round of ending sockets, to be run where it may block; `None` when there is nothing to end. `now` is the coarse
-    /// clock: by the time that the connections are read a backend may serve again, and what was opened to it since then
-    /// must not be ended.
-    pub fn round(&self, now: u64) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
-        if self.backends.is_empty() {
-            return None;
-        }
-        let (connections, backends) = (self.connections.clone(), self.backends.clone());
-        Some(move || {
+    /// A round of ending the sockets of these backends, to be run where it may block. `now` is the coarse clock: by the time
+    /// that the connections are read a backend may serve again, and what was opened to it since then must not be ended.
+    pub fn round(
+        &self,
+        backends: HashSet<BackendId>,
+        now: u64,
+    ) -> impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<> {
+        let connections = self.connections.clone();
+        move || {
             let (keys, values) = bpf::read_all(connections.as_fd(), wire::COOKIE, wire::CONNECTION)
                 .map_err(|source| MapError::Io { action: "read", map: "CONNECTIONS", source })?;
             let entries = keys.chunks_exact(wire::COOKIE).zip(values.chunks_exact(wire::CONNECTION));
@@ -76,6 +65,6 @@ impl Drains {
             let cookies: HashSet<u64> = cookies.into_iter().collect();
             let ended = doomed.into_iter().filter(|(cookie, _)| cookies.contains(cookie)).collect();
             Ok(Round { ended, errors, passed_over })
-        })
+        }
     }
 }

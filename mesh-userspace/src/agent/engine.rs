@@ -2,7 +2,9 @@
 
 use super::clock;
 use super::complaints::Complaints;
-use super::drains::{Drains, Round};
+use super::drains::Drains;
+use super::ejected::{self, Found, Probes};
+use super::lifetimes::Lifetimes;
 use super::memory;
 use super::pods::Pods;
 use super::ring;
@@ -14,7 +16,7 @@ use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
 use crate::drain;
 use crate::inbound::Inbound;
 use crate::maps::grace::Grace;
-use crate::maps::{KernelFds, KernelMaps, MapError, Maps};
+use crate::maps::{KernelFds, KernelMaps, Maps};
 use crate::metrics::Progress;
 use crate::model::{Finding, ServiceKey, Severity};
 use crate::plan::{DesiredService, Subject};
@@ -24,12 +26,11 @@ use crate::source::Change;
 use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use mesh_common::address::Protocol;
 use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
@@ -58,8 +59,8 @@ pub struct Engine {
     pub audit: Option<(Timestamp, Audit)>,
     /// Counts that recounts have set right.
     pub repaired: u64,
-    /// Why the last drain did not end all that it should.
-    pub drain_errors: Vec<String>,
+    /// Why the last rounds of ending connections did not end all that they should: of removed endpoints, and by lifetime.
+    pub ending_errors: [Vec<String>; 2],
     /// Layouts of former agents that connections still need.
     pub former_layouts: usize,
     /// Events read since the agent started.
@@ -70,7 +71,11 @@ pub struct Engine {
     cgroup: Cgroup,
     loaded: Loaded,
     grace: Arc<Grace>,
-    drains: Drains,
+    pub(super) drains: Drains,
+    pub(super) lifetimes: Lifetimes,
+    probes: Probes,
+    /// When the next backend's connections are to be ended, on the programs' clock.
+    pub(super) next_drain: Option<u64>,
     pods: Pods,
     inbound: Inbound,
     tombstones: Tombstones,
@@ -117,11 +122,14 @@ impl Engine {
             last_change: None,
             audit: None,
             repaired: 0,
-            drain_errors: Vec::new(),
+            ending_errors: Default::default(),
             former_layouts: 0,
             events_read: 0,
             programs: HashMap::new(),
             drains: Drains::new(loaded.map("CONNECTIONS")?),
+            lifetimes: Lifetimes::new(loaded.map("CONNECTIONS")?),
+            probes: Probes::default(),
+            next_drain: None,
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
             inbound: Inbound::start(&loaded, grace.clone())?,
@@ -192,10 +200,11 @@ impl Engine {
         if self.pods.take(&mut self.state) {
             self.look_for_pods();
         }
-        for gone in self.reconciler.take_gone() {
-            if gone.ends {
-                self.drains.add(gone.id);
-            }
+        if let Some(rules) = self.reconciler.take_probes() {
+            self.probes.set(rules, Instant::now());
+        }
+        if let Some(rules) = self.reconciler.take_lifetimes() {
+            self.lifetimes.set(rules, clock::monotonic());
         }
     }
 
@@ -296,38 +305,25 @@ impl Engine {
         self.reconciler.end_grace(ticket, result);
     }
 
-    /// The round of ending sockets that is due, which blocks.
-    pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
-        self.drains.retain(|id| self.reconciler.is_draining(id));
-        let round = self.drains.round(clock::coarse())?;
-        Some(round)
+    /// When to look for ejected backends to ask; `None` where no policy wants them asked.
+    pub fn next_probes(&self) -> Option<Instant> {
+        self.probes.look()
     }
 
-    /// Sockets were ended. The kernel tells TCP's end to the programs; a UDP socket stays open without its peer, so its
-    /// slot is given back here. Returns whether another round is due at once.
-    pub fn end_drain(&mut self, round: Result<Round, MapError>) -> bool {
-        let Round { ended, errors, passed_over } = match round {
-            Ok(round) => round,
-            Err(error) => {
-                tracing::warn!(%error, "sockets of backends that are gone could not be listed; trying again");
-                return false;
-            }
-        };
-        self.drain_errors = errors.iter().map(ToString::to_string).collect();
-        for error in &errors {
-            tracing::warn!(%error, "sockets of a backend that is gone could not be ended; trying again");
+    /// The ejected backends that are to be asked now, and how long each has for its answer.
+    pub fn begin_probes(&mut self) -> Vec<(Found, Duration)> {
+        let reconciler = &self.reconciler;
+        let now = (Instant::now(), clock::monotonic() / 1_000_000);
+        self.probes.due(|id| reconciler.applied().account(id), &reconciler.maps().arrays(), now)
+    }
+
+    /// A backend has answered, or has not.
+    pub fn end_probe(&mut self, found: &Found) {
+        self.probes.over(found.id);
+        if ejected::bring_back(found, &self.reconciler.maps().arrays()) {
+            self.reconciler.note_returned(found.account);
+            tracing::info!(backend = %found.key, "an ejected backend takes connections again, and is back");
         }
-        if !ended.is_empty() {
-            tracing::info!(sockets = ended.len(), "ended sockets that were connected to backends which are gone");
-        }
-        for (cookie, connection) in ended {
-            if connection.frontend.protocol() == Protocol::Udp
-                && let Err(error) = self.reconciler.give_back(cookie, &connection)
-            {
-                tracing::warn!(%error, "a slot could not be given back; the next recount tells");
-            }
-        }
-        passed_over
     }
 
     /// Recounts the connections, and frees what waited for the last of them.
@@ -375,7 +371,12 @@ impl Engine {
             .reconciler
             .name_of(event.service)
             .map(|(key, _)| types::ServiceName { namespace: key.namespace.to_string(), name: key.name.to_string() });
-        let event = Arc::new(ring::describe(event, service));
+        self.remember(ring::describe(event, service));
+    }
+
+    /// Tells an event, and remembers it for a while.
+    pub(super) fn remember(&mut self, event: types::Event) {
+        let event = Arc::new(event);
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }

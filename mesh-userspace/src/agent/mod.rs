@@ -4,7 +4,10 @@
 //! |---|---|
 //! | [`engine`] | what the owner owns, and each thing that it does |
 //! | `owner` | the loop: what happened, done one after the other |
+//! | `ending` | what the owner does to end connections |
 //! | `drains` | ending the sockets of backends that are gone |
+//! | `lifetimes` | ending connections that are idle for too long or too old |
+//! | `ejected` | asking ejected backends whether they are back |
 //! | `pods` | what the programs must know of the node's pods |
 //! | `cgroups` | the pods' cgroups |
 //! | `tombstones` | what is left of Services that were deleted |
@@ -18,7 +21,10 @@ mod cgroups;
 mod clock;
 mod complaints;
 mod drains;
+mod ejected;
+mod ending;
 pub mod engine;
+mod lifetimes;
 mod memory;
 mod owner;
 mod pods;

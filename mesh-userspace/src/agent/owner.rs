@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(100);
 enum Done {
     Grace(crate::reconcile::GraceTicket, std::io::Result<()>),
     Drain(Result<super::drains::Round, crate::maps::MapError>),
+    Look(Result<super::lifetimes::Look, crate::maps::MapError>),
+    Probe(super::ejected::Found),
 }
 
 /// Serves until told to stop, or until the programs cannot be put in force.
@@ -36,7 +38,7 @@ pub async fn own(
     mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut elsewhere: JoinSet<Done> = JoinSet::new();
-    let mut draining = false;
+    let (mut draining, mut drain, mut looking) = (false, false, false);
     let mut recount = tokio::time::interval(RECOUNT);
     recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complain = tokio::time::interval(COMPLAIN);
@@ -45,8 +47,10 @@ pub async fn own(
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let retry = engine.reconciler.next_retry().unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
-        let mut drain = false;
+        let retry = engine.reconciler.next_retry();
+        let next_drain = engine.next_drain().filter(|_| !draining);
+        let next_probes = engine.next_probes();
+        let next_look = engine.next_look().filter(|_| !looking);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -73,10 +77,18 @@ pub async fn own(
                 }
                 Done::Drain(round) => {
                     draining = false;
-                    drain = engine.end_drain(round);
+                    drain |= engine.end_drain(round);
+                }
+                Done::Probe(found) => engine.end_probe(&found),
+                Done::Look(found) => {
+                    looking = false;
+                    engine.end_look(found);
                 }
             },
-            () = tokio::time::sleep_until(retry.into()) => {
+            () = at(next_drain) => drain = true,
+            () = at(next_look) => {}
+            () = at(next_probes) => {}
+            () = at(retry) => {
                 engine.sync();
                 to_complain = true;
             }
@@ -95,12 +107,28 @@ pub async fn own(
         if let Some((ticket, wait)) = engine.begin_grace() {
             elsewhere.spawn_blocking(move || Done::Grace(ticket, wait()));
         }
-        if drain
-            && !draining
+        // What comes up while a round is under way waits for its end.
+        if !draining
+            && std::mem::take(&mut drain)
             && let Some(round) = engine.begin_drain()
         {
             draining = true;
             elsewhere.spawn_blocking(move || Done::Drain(round()));
         }
+        for (found, timeout) in engine.begin_probes() {
+            elsewhere.spawn(async move { Done::Probe(super::ejected::ask(found, timeout).await) });
+        }
+        if !looking && let Some(look) = engine.begin_look() {
+            looking = true;
+            elsewhere.spawn_blocking(move || Done::Look(look()));
+        }
+    }
+}
+
+/// Resolves then; never for `None`.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::model::ServiceKey;
 use crate::plan::applied::Account;
-use crate::plan::{DesiredPort, DesiredService};
+use crate::plan::{DesiredPort, DesiredService, Endings};
 use mesh_common::address::Protocol;
 use mesh_common::tables::FrontendKey;
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ impl Tombstones {
                 affinity_timeout: port.affinity_timeout,
                 slots: Vec::new(),
                 kept: Vec::new(),
-                end_gone: of_udp.clone().any(|(_, backend)| backend.ends),
+                endings: Endings { gone: of_udp.filter_map(|(_, backend)| backend.ends).min(), ..Endings::default() },
             });
         }
         if ports.is_empty() {
@@ -128,6 +128,7 @@ mod tests {
                 affinity_timeout: 0,
                 range: SlotRange::default(),
                 slots: Vec::new(),
+                endings: Endings::default(),
             })
             .collect();
         account

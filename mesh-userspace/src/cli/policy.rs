@@ -127,9 +127,19 @@ fn describe(detail: &PolicyDetail, wide: bool) -> String {
     if !traffic.is_empty() {
         field("Traffic", traffic);
     }
+    if let Some(drain) = &policy.endings.drain {
+        field("Drain", drain.clone());
+    }
+    let lifetime = words::lifetime(policy.endings.idle_timeout_seconds, policy.endings.max_duration_seconds);
+    if !lifetime.is_empty() {
+        field("Lifetime", lifetime);
+    }
     field("Algorithm", policy.algorithm.clone().unwrap_or_default());
     for port in &detail.port_policies {
-        field(&format!("Port {}", port.port), port.algorithm.clone().unwrap_or_else(|| "the default".to_owned()));
+        let algorithm = port.algorithm.clone().unwrap_or_else(|| "the default".to_owned());
+        let lifetime = words::lifetime(port.idle_timeout_seconds, port.max_duration_seconds);
+        let said = [algorithm, lifetime].into_iter().filter(|words| !words.is_empty());
+        field(&format!("Port {}", port.port), said.collect::<Vec<_>>().join(", "));
     }
     if !detail.policy_findings.is_empty() {
         let rows: Vec<Vec<Cell>> = detail

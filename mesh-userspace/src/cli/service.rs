@@ -155,6 +155,13 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     field("Policy", service.policy.as_ref().map(|policy| format!("{kind} {policy}")).unwrap_or_default());
     let limits = words::limits(service.max_connections, service.max_connections_per_backend, &service.traffic);
     field("Limits", if limits.is_empty() { "none".to_owned() } else { limits });
+    if let Some(drain) = &service.endings.drain {
+        field("Drain", drain.clone());
+    }
+    let lifetime = words::lifetime(service.endings.idle_timeout_seconds, service.endings.max_duration_seconds);
+    if !lifetime.is_empty() {
+        field("Lifetime", lifetime);
+    }
     field("Internal traffic", detail.internal_traffic_policy.clone());
     field("Distribution", detail.traffic_distribution.clone());
     field("Connections", format!("{} active, {} opened", service.active, service.opened));
@@ -164,6 +171,14 @@ fn describe(detail: &ServiceDetail, wide: bool) -> String {
     let observed = words::list(observed.map(|(name, count)| format!("{name} {count}")));
     if service.traffic.observe || !observed.is_empty() {
         field("Observed", observed);
+    }
+    if detail.returned > 0 {
+        field("Returned", words::count(detail.returned, "ejected backend") + " by a health check");
+    }
+    let ended = detail.ended.iter().filter(|(_, count)| **count > 0);
+    let ended = words::list(ended.map(|(name, count)| format!("{name} {count}")));
+    if !ended.is_empty() {
+        field("Ended", ended);
     }
     let _ = write!(text, "Endpoints:");
     if detail.endpoints.is_empty() {

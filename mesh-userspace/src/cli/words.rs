@@ -51,6 +51,12 @@ pub fn limits(most: Option<u64>, each: Option<u64>, traffic: &TrafficLimits) -> 
     }
 }
 
+/// How long connections may last, in words; empty for any time.
+pub fn lifetime(idle: Option<u64>, longest: Option<u64>) -> String {
+    let parts = [idle.map(|s| format!("{s} s without data")), longest.map(|s| format!("{s} s in all"))];
+    list(parts.into_iter().flatten()).replace(',', ", ")
+}
+
 /// An algorithm, with what it hashes.
 pub fn algorithm(name: &str, hash: Option<&str>) -> String {
     hash.map_or_else(|| name.to_owned(), |hash| format!("{name} by {hash}"))

@@ -184,7 +184,7 @@ impl Drop for SubCgroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{PortTable, ServiceName, TrafficLimits};
+    use crate::api::types::{Endings, PortTable, ServiceName, TrafficLimits};
     use crate::doctor::Verdict;
 
     fn table(name: &str, protocol: &str, backends: &[&str], limit: Option<u64>) -> ServiceTable {
@@ -198,6 +198,7 @@ mod tests {
                 affinity_timeout_seconds: None,
                 backends: backends.iter().map(|backend| backend.parse().unwrap()).collect(),
                 slots: backends.len(),
+                endings: Endings::default(),
             }],
             kept: vec![],
             max_connections: limit,

@@ -1,15 +1,18 @@
-//! Ending the sockets that are connected to a backend which is gone, so that their clients connect anew (SEMANTICS 23, 31).
+//! Ending sockets: those of a backend that is gone, so that their clients connect anew (SEMANTICS 23, 31), those that are too
+//! old, and those that have been idle for too long.
 //!
 //! The kernel ends a socket through `SOCK_DESTROY` (sock_diag(7)), in the network namespace that the socket is in; the
 //! client sees ECONNABORTED. Blocking: call it off the owner's task.
 
 mod destroy;
+mod diag;
 mod netns;
 
 pub use netns::own_cookie as own_netns;
 
 use mesh_common::address::Protocol;
 use std::collections::{HashMap, HashSet};
+use std::io;
 
 /// A socket to be ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -20,6 +23,24 @@ pub struct Doomed {
     pub netns: u64,
     /// Its protocol.
     pub protocol: Protocol,
+}
+
+/// A TCP socket to be ended if it has been idle for long enough.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Suspect {
+    /// The socket.
+    pub socket: Doomed,
+    /// How long it may be, milliseconds.
+    pub allowed: u32,
+}
+
+/// What was seen of a suspect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idle {
+    /// It had been idle for too long, and was ended.
+    Ended,
+    /// It has been idle for so many milliseconds.
+    For(u32),
 }
 
 /// Why sockets could not be ended.
@@ -34,28 +55,43 @@ pub enum Error {
         /// Where the namespace was found.
         path: String,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 /// Ends these sockets. Returns the cookies of those that were ended, and what failed; the rest goes on.
 pub fn end(doomed: &[Doomed]) -> (Vec<u64>, Vec<Error>) {
-    let mut by_namespace: HashMap<u64, Vec<Doomed>> = HashMap::new();
-    for socket in doomed {
-        by_namespace.entry(socket.netns).or_default().push(*socket);
+    in_each_namespace(doomed, |socket| socket.netns, destroy::all)
+}
+
+/// Ends those of the sockets that have been idle for too long. Returns what was seen of each that was found, by cookie, and
+/// what failed; the rest goes on.
+pub fn end_idle(suspects: &[Suspect]) -> (Vec<(u64, Idle)>, Vec<Error>) {
+    in_each_namespace(suspects, |suspect| suspect.socket.netns, destroy::idle)
+}
+
+/// Does the work in each network namespace with its own sockets.
+fn in_each_namespace<S: Copy + Sync, T: Send>(
+    sockets: &[S],
+    netns: impl Fn(&S) -> u64,
+    work: impl Fn(&[S]) -> io::Result<Vec<T>> + Sync,
+) -> (Vec<T>, Vec<Error>) {
+    let mut by_namespace: HashMap<u64, Vec<S>> = HashMap::new();
+    for socket in sockets {
+        by_namespace.entry(netns(socket)).or_default().push(*socket);
     }
     let mut namespaces = netns::find(&by_namespace.keys().copied().collect::<HashSet<_>>());
-    let (mut ended, mut errors) = (Vec::new(), Vec::new());
+    let (mut done, mut errors) = (Vec::new(), Vec::new());
     for (cookie, sockets) in by_namespace {
         let Some(namespace) = namespaces.remove(&cookie) else {
             errors.push(Error::NoNamespace(cookie));
             continue;
         };
         let path = namespace.path.display().to_string();
-        match netns::inside(&namespace, || destroy::destroy(&sockets)) {
-            Ok(cookies) => ended.extend(cookies),
+        match netns::inside(&namespace, || work(&sockets)) {
+            Ok(results) => done.extend(results),
             Err(source) => errors.push(Error::Namespace { path, source }),
         }
     }
-    (ended, errors)
+    (done, errors)
 }

@@ -58,6 +58,8 @@ pub fn to_arrays(arrays: &Arrays<'_>, op: &MapOp) -> Result<(), MapError> {
         MapOp::SetWeight { id, weight, .. } => backend(arrays, id)?.weight.store(weight.into()),
         MapOp::MarkGone { id, ref key, account } => {
             let entry = backend(arrays, id)?;
+            // Who finds it gone finds when, also an agent that takes over between the two.
+            entry.since.store(monotonic());
             entry.tag.store(tag(key, BackendState::Gone, account));
             pardon(arrays, entry, account);
         }

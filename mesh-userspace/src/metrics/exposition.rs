@@ -3,6 +3,7 @@
 use super::family::{self, Family};
 use super::figures::{Figures, ServiceFigures};
 use crate::api::types::{Health, Program, Source};
+use crate::plan::Ended;
 use jiff::Timestamp;
 use mesh_common::reason::Reason;
 use prometheus_client::collector::Collector;
@@ -77,6 +78,12 @@ impl Figures {
         page.counter(family::ADMITTED, reasons(false, false))?;
         page.counter(family::REFUSED, reasons(true, false))?;
         page.counter(family::OBSERVED, reasons(false, true))?;
+        let ended = self.services.iter().flat_map(|of| {
+            let [namespace, name] = named(of);
+            let counts = Ended::ALL.into_iter().zip(of.ended).filter(|(_, count)| *count > 0);
+            counts.map(move |(why, count)| ([namespace.clone(), name.clone(), why.name().to_owned()], count))
+        });
+        page.counter(family::ENDED, ended)?;
         let kept = self.services.iter().map(|of| (named(of), of.reasons[Reason::FlowKept as usize]));
         page.counter(family::KEPT, kept.filter(|(_, count)| *count > 0))?;
         page.gauge(family::ACTIVE, self.services.iter().map(|of| (named(of), number(of.active))))?;
@@ -92,6 +99,8 @@ impl Figures {
         let ejected = self.services.iter().filter_map(|of| Some((named(of), number(of.ejected?.0))));
         page.gauge(family::EJECTED, ejected)?;
         page.counter(family::EJECTIONS, self.services.iter().filter_map(|of| Some((named(of), of.ejected?.1))))?;
+        let returned = self.services.iter().map(|of| (named(of), of.returned));
+        page.counter(family::RETURNS, returned.filter(|(_, count)| *count > 0))?;
         page.gauge(family::LEFT_OUT, [([], number(self.left_out as u64))])
     }
 

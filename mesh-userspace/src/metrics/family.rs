@@ -128,6 +128,8 @@ families! {
         "Connections that were refused, by why";
     OBSERVED = Counter "mesh_service_connections_observed" Number SERVICE_AND_REASON,
         "Connections that were let through and would have been refused but for mode Observe, by which limit";
+    ENDED = Counter "mesh_service_connections_ended" Number SERVICE_AND_REASON,
+        "Connections that the agent ended since it started, by why";
     KEPT = Counter "mesh_service_flows_kept" Number SERVICE,
         "Datagrams and reconnects that went on with the backend of their flow";
     ACTIVE = Gauge "mesh_service_connections_active" Number SERVICE, "Connections open now";
@@ -147,6 +149,8 @@ families! {
         "Backends that count as ejected from this node; no series where none is ever ejected";
     EJECTIONS = Counter "mesh_service_ejections" Number SERVICE,
         "Backends ejected from this node for failures in a row, each time";
+    RETURNS = Counter "mesh_service_health_check_returns" Number SERVICE,
+        "Ejected backends that a health check of the agent brought back since it started";
     LEFT_OUT = Gauge "mesh_services_left_out" Number &[],
         "Services with figures that have no series here, because too many have";
 

@@ -3,6 +3,7 @@
 use crate::api::types::{Status, TrafficLimits};
 use crate::maps::Maps;
 use crate::model::ServiceKey;
+use crate::plan::EndedCounts;
 use crate::reconcile::Reconciler;
 use mesh_common::reason::Reason;
 use mesh_common::tables::{Outlier, UNLIMITED};
@@ -36,6 +37,10 @@ pub struct ServiceFigures {
     pub active: u64,
     /// By [`Reason`]'s number.
     pub reasons: [u64; Reason::ALL.len()],
+    /// Connections that the agent ended, by [`crate::plan::Ended`]'s number.
+    pub ended: EndedCounts,
+    /// Ejected backends that a health check brought back.
+    pub returned: u64,
     /// Backends ejected now and ejections so far; `None` where none is ever ejected.
     pub ejected: Option<(u64, u64)>,
     /// The limit in force.
@@ -52,7 +57,8 @@ impl ServiceFigures {
         let limits = [self.max_connections, self.max_connections_per_backend];
         let limited = limits.iter().any(Option::is_some) || self.traffic != TrafficLimits::default();
         let judged = self.ejected.is_some();
-        self.active > 0 || self.reasons.iter().any(|count| *count > 0) || limited || judged
+        let counted = self.reasons.iter().chain(&self.ended).any(|count| *count > 0);
+        self.active > 0 || counted || limited || judged
     }
 }
 
@@ -69,6 +75,8 @@ pub fn services<M: Maps>(reconciler: &Reconciler<M>) -> (Vec<ServiceFigures>, us
                 service: account.service.clone().filter(|service| !service.is_nodes())?,
                 active: arrays.service(account.id)?.active.load(),
                 reasons: [0; Reason::ALL.len()],
+                ended: account.ended,
+                returned: account.returned,
                 ejected: account.ports.iter().any(|port| port.rule.outlier).then(|| {
                     let words = |entry: &Outlier| (entry.ejected.load(), entry.ejections.load());
                     arrays.outlier(account.id).map_or((0, 0), words)

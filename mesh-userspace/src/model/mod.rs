@@ -3,8 +3,10 @@
 //! Nothing here is a Kubernetes type, and nothing optional is left that has a default: what a field's absence means is
 //! decided when it is parsed.
 
+mod drain;
 mod endpoint_slice;
 mod finding;
+mod lifetime;
 mod node;
 mod object;
 pub mod parse;
@@ -13,13 +15,16 @@ mod policy;
 mod range;
 mod service;
 
+pub use drain::Drain;
 pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use finding::{Finding, Severity};
+pub use lifetime::Lifetime;
 pub use node::{Node, NodePorts};
 pub use object::{Kind, Object, ObjectRef, Origin, ServiceKey};
 pub use pod::{Namespace, Pod};
 pub use policy::{
-    Balance, FlowLimit, Limits, OutlierDetection, Part, Policy, PortPolicy, Rate, SlowStart, Weight, Which, Wildcard,
+    Balance, FlowLimit, Limits, OutlierDetection, Part, Policy, PortPolicy, Probe, Rate, SlowStart, Weight, Which,
+    Wildcard,
 };
 pub use range::{NoRange, Range};
-pub use service::{Drain, InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};
+pub use service::{InternalTrafficPolicy, Service, ServicePort, TrafficDistribution};

@@ -1,10 +1,11 @@
 //! What the owner of a Service asks for besides Kubernetes' own fields.
 
-use super::{Endpoint, Kind, ObjectRef, ServiceKey};
+use super::{Drain, Endpoint, Kind, Lifetime, ObjectRef, ServiceKey};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::SlowRule;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A `TrafficPolicy` (`mesh.dev/v1alpha1`), or Istio's `DestinationRule`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,10 @@ pub struct Policy {
     pub balance: Balance,
     /// When its Services' backends are ejected.
     pub outlier: Option<OutlierDetection>,
+    /// What becomes of connections to removed endpoints; where a Service's annotation says it, that holds.
+    pub drain: Drain,
+    /// How long connections may be idle, and how old they may get.
+    pub lifetime: Lifetime,
     /// Ports for which something else holds; what such a port does not say is the default, not what the policy says.
     pub ports: BTreeMap<u16, PortPolicy>,
     /// `metadata.creationTimestamp` as RFC 3339; empty when absent. The older wins a conflict.
@@ -48,6 +53,8 @@ impl Policy {
             algorithm: None,
             balance: Balance::default(),
             outlier: None,
+            drain: Drain::default(),
+            lifetime: Lifetime::default(),
             ports: BTreeMap::new(),
             created: Arc::default(),
             generation: None,
@@ -67,6 +74,11 @@ impl Policy {
     /// How the connections of a Service's port are shared out.
     pub fn balance_of(&self, port: u16) -> &Balance {
         self.ports.get(&port).map_or(&self.balance, |port| &port.balance)
+    }
+
+    /// How long connections through a Service's port may be idle, and how old they may get.
+    pub fn lifetime_of(&self, port: u16) -> Lifetime {
+        self.ports.get(&port).map_or(self.lifetime, |port| port.lifetime)
     }
 
     /// When the backends of a Service's port are ejected.
@@ -91,6 +103,8 @@ pub struct PortPolicy {
     pub algorithm: Option<Algorithm>,
     /// How its connections are shared out; without slow start, which is the whole Service's.
     pub balance: Balance,
+    /// How long its connections may be idle, and how old they may get.
+    pub lifetime: Lifetime,
 }
 
 /// Limits of one Service, on each node by itself.
@@ -151,6 +165,17 @@ pub struct OutlierDetection {
     pub max_ejection_percent: u32,
     /// While fewer backends of a port than this, 0 to 100 per cent, are not ejected, ejection is ignored.
     pub min_health_percent: u32,
+    /// Whether the agent asks ejected backends if they take connections again.
+    pub probe: Option<Probe>,
+}
+
+/// How ejected backends are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// How often each, 1 second or more.
+    pub interval: Duration,
+    /// How long a connect may take, 1 second or more.
+    pub timeout: Duration,
 }
 
 /// How the connections of one Service are shared out among its endpoints, besides the algorithm.

@@ -1,6 +1,6 @@
 //! A Service as the data path can serve it.
 
-use super::{Range, ServiceKey};
+use super::{Drain, Range, ServiceKey};
 use mesh_common::address::Protocol;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -87,27 +87,4 @@ pub enum TrafficDistribution {
     PreferSameZone,
     /// `PreferSameNode`.
     PreferSameNode,
-}
-
-/// What becomes of open connections to an endpoint that is removed (SEMANTICS 31).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Drain {
-    /// The protocol's default: TCP is kept, UDP is ended.
-    #[default]
-    ByProtocol,
-    /// Kept until they end.
-    Keep,
-    /// Ended at once.
-    End,
-}
-
-impl Drain {
-    /// Whether sockets of `protocol` to a removed endpoint are ended at once.
-    pub fn ends(self, protocol: Protocol) -> bool {
-        match self {
-            Self::ByProtocol => protocol == Protocol::Udp,
-            Self::Keep => false,
-            Self::End => true,
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! A Service and its endpoints, seen from this node, into what the maps should hold.
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
-use super::{BackendKey, DesiredPort, DesiredService, balance};
+use super::{BackendKey, DesiredPort, DesiredService, Endings, balance};
 use crate::model::{
-    Endpoint, EndpointSlice, InternalTrafficPolicy, OutlierDetection, Policy, Rate, Service, ServicePort, SlowStart,
+    Endpoint, EndpointSlice, InternalTrafficPolicy, Lifetime, OutlierDetection, Policy, Rate, Service, ServicePort,
+    SlowStart,
 };
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
@@ -79,6 +80,7 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
         nodes: false,
         outlier: view.policy.and_then(|policy| policy.outlier).map(|of| outlier(&of, &ports)).unwrap_or_default(),
+        probe: view.policy.and_then(|policy| policy.outlier?.probe),
         ports,
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
         max_connections_per_backend: limits.max_connections_per_backend.unwrap_or(UNLIMITED),
@@ -236,8 +238,16 @@ fn desired(view: ServiceView<'_>, port: &PortView<'_>) -> DesiredPort {
         affinity_timeout: view.service.session_affinity.map_or(0, |timeout| timeout.as_nanos() as u64),
         slots: slots(algorithm, balance.map_or(0, |balance| balance.table_size), &port.candidates),
         kept,
-        end_gone: view.service.drain.ends(port.port.protocol),
+        endings: endings(view, port.port),
     }
+}
+
+/// When the connections of a port are ended.
+fn endings(view: ServiceView<'_>, port: &ServicePort) -> Endings {
+    let asked = view.policy.map(|policy| policy.drain).unwrap_or_default();
+    let lifetime = view.policy.map(|policy| policy.lifetime_of(port.port)).unwrap_or_default();
+    let Lifetime { idle, longest } = if port.protocol == Protocol::Tcp { lifetime } else { Lifetime::default() };
+    Endings { gone: view.service.drain.or(asked).ends_after(port.protocol), idle, longest }
 }
 
 /// What each slot says: eligible backends by weight, or Maglev's table of them, of the least size asked for.

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::model::{
-    Balance, Drain, EndpointPort, InternalTrafficPolicy, Kind, Limits, Part, PortPolicy, ServiceKey,
+    Balance, Drain, EndpointPort, InternalTrafficPolicy, Kind, Lifetime, Limits, Part, PortPolicy, ServiceKey,
     TrafficDistribution, Weight, Which,
 };
 use mesh_common::address::Protocol;
 use mesh_common::select::Algorithm;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const HERE: Here<'_> = Here { node: "node-1", zone: "" };
 
@@ -148,7 +149,8 @@ fn s26_tcp_and_udp_on_one_port_are_separate() {
     let desired = compile(view(&service, &ips(&["10.96.0.1"]), &slices), HERE).unwrap();
     assert_eq!(shown(&desired.ports[0].slots), ["10.0.0.1:5353/UDP"]);
     assert_eq!(shown(&desired.ports[1].slots), ["10.0.0.1:5354/TCP"]);
-    assert_eq!((desired.ports[0].end_gone, desired.ports[1].end_gone), (true, false), "SEMANTICS 31");
+    let gone = [0, 1].map(|port: usize| desired.ports[port].endings.gone);
+    assert_eq!(gone, [Some(Duration::ZERO), None], "SEMANTICS 31");
 }
 
 #[test]
@@ -174,7 +176,8 @@ fn a_policy_sets_limits_and_algorithm() {
     let addresses = ips(&["10.96.0.1"]);
     let desired = compile(ServiceView { policy: Some(&policy), ..view(&service, &addresses, &[]) }, HERE).unwrap();
     assert_eq!((desired.max_connections, desired.max_connections_per_backend), (10, UNLIMITED));
-    assert_eq!((desired.ports[0].algorithm, desired.ports[0].end_gone), (Algorithm::RoundRobin, true));
+    assert_eq!(desired.ports[0].algorithm, Algorithm::RoundRobin);
+    assert_eq!(desired.ports[0].endings.gone, Some(Duration::ZERO));
 }
 
 #[test]
@@ -193,6 +196,33 @@ fn a_port_that_a_policy_lists_has_what_is_said_there_and_no_more() {
 }
 
 #[test]
+fn connections_end_as_the_port_says_and_only_those_of_tcp_for_their_age_or_idleness() {
+    let mut service = service(&[("a", Tcp, 80), ("b", Tcp, 81), ("c", Udp, 82)]);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let listed = PortPolicy { lifetime: Lifetime { idle: None, longest: seconds(9) }, ..PortPolicy::default() };
+    let policy = Policy {
+        drain: Drain::EndAfter(Duration::from_secs(30)),
+        lifetime: Lifetime { idle: seconds(5), longest: None },
+        ports: [(81, listed)].into(),
+        ..Policy::asking_nothing(Kind::DestinationRule, "shop", "p")
+    };
+    let addresses = ips(&["10.96.0.1"]);
+    let endings = |service: &Service| -> Vec<Endings> {
+        let view = ServiceView { policy: Some(&policy), ..view(service, &addresses, &[]) };
+        compile(view, HERE).unwrap().ports.iter().map(|port| port.endings).collect()
+    };
+    let gone = seconds(30);
+    let expected = [
+        Endings { gone, idle: seconds(5), longest: None },
+        Endings { gone, idle: None, longest: seconds(9) },
+        Endings { gone, idle: None, longest: None },
+    ];
+    assert_eq!(endings(&service), expected);
+    service.drain = Drain::Keep;
+    assert!(endings(&service).iter().all(|port| port.gone.is_none()), "the Service's annotation comes first");
+}
+
+#[test]
 fn no_port_loses_more_endpoints_than_its_part() {
     let service = service(&[("a", Tcp, 80), ("b", Tcp, 81), ("c", Tcp, 82), ("d", Udp, 53)]);
     let detection = OutlierDetection {
@@ -204,6 +234,7 @@ fn no_port_loses_more_endpoints_than_its_part() {
         interval: 10_000,
         max_ejection_percent: 40,
         min_health_percent: 70,
+        probe: None,
     };
     let policy = Policy {
         outlier: Some(detection),

@@ -1,5 +1,7 @@
 //! What the maps should say of one Service, without ids: ids belong to what is applied.
 
+use super::Endings;
+use crate::model::Probe;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{FrontendKey, OutlierRule, TrafficRule, UNLIMITED};
@@ -23,6 +25,8 @@ pub struct DesiredService {
     pub traffic: TrafficRule,
     /// When its backends are ejected; the default for never.
     pub outlier: OutlierRule,
+    /// How its ejected backends are asked whether they are back; the agent keeps it, not the maps.
+    pub probe: Option<Probe>,
     /// Weights of backends where a comparison of loads needs them; 1 for the others.
     pub weights: BTreeMap<BackendKey, u32>,
 }
@@ -38,6 +42,7 @@ impl Default for DesiredService {
             max_connections_per_backend: UNLIMITED,
             traffic: TrafficRule::default(),
             outlier: OutlierRule::default(),
+            probe: None,
             weights: BTreeMap::new(),
         }
     }
@@ -64,8 +69,8 @@ pub struct DesiredPort {
     /// Backends that take no new connections but go on with what they have (serving while terminating, another zone's...):
     /// every serving endpoint that is not in `slots`. Sorted, without duplicates.
     pub kept: Vec<BackendKey>,
-    /// Whether sockets connected to a backend that is gone (in neither list) are ended at once.
-    pub end_gone: bool,
+    /// When its connections are ended.
+    pub endings: Endings,
 }
 
 /// An endpoint address, port and protocol: what identifies a backend within its Service.

@@ -400,10 +400,3 @@ impl Draft<'_> {
         }
     }
 }
-
-impl AppliedPort {
-    /// Whether clients reach `desired` through this entry, or would if it had not failed half-way.
-    fn serves(&self, desired: &DesiredPort) -> bool {
-        desired.frontends.iter().any(|key| self.frontends.contains(key) || self.dialled.as_ref() == Some(key))
-    }
-}

@@ -3,12 +3,13 @@
 //! The tables are read once. What clients can reach is trusted as far as it is whole; what they cannot reach and what
 //! counts nothing is freed. Services have no names in the tables: they are recognised later, by their frontends.
 
-use super::{GoneBackend, Reconciler};
+use super::Reconciler;
 use crate::maps::arrays::SlotCell;
 use crate::maps::{Arrays, MapError, Maps};
+use crate::model::Drain;
 use crate::plan::applied::{Account, Applied, AppliedBackend, AppliedPort, Gone, Ids, Leaving, Quarantine};
-use crate::plan::{BackendKey, MapOp};
-use mesh_common::address::{Address, Protocol};
+use crate::plan::{BackendKey, Endings, MapOp};
+use mesh_common::address::Address;
 use mesh_common::tables::{
     BackendId, BackendState, BackendTag, Connection, FilterBit, FrontendKey, Outlier, Rule, ServiceId, SlotRange,
     Traffic,
@@ -59,7 +60,6 @@ impl<M: Maps> Reconciler<M> {
                 reconciler.close_gate();
             }
         }
-        reconciler.report_gone();
         let reach = reconciler.applied.reach();
         reconciler.maps.forget_beyond(&reach).map_err(AdoptError::Read)?;
         Ok(reconciler)
@@ -135,7 +135,7 @@ impl Reader<'_> {
                 continue;
             };
             let key = BackendKey { address: entry.address(), port, protocol };
-            let ends = protocol == Protocol::Udp; // until its Service says so
+            let ends = Drain::default().ends_after(protocol); // until its Service says so
             let known = self.account(account).is_some_and(|account| account.backends.contains_key(&key));
             if state == BackendState::Serving && !known {
                 let weight = u32::try_from(entry.weight.load()).unwrap_or(u32::MAX);
@@ -195,7 +195,17 @@ impl Reader<'_> {
             if let Some(account) = self.account(rule.account) {
                 account.outlier = outlier.unwrap_or(account.outlier);
                 account.traffic = traffic.unwrap_or(account.traffic);
-                account.ports.push(AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots });
+                let endings = Endings::default();
+                account.ports.push(AppliedPort {
+                    id,
+                    dialled,
+                    frontends,
+                    rule,
+                    affinity_timeout,
+                    range,
+                    slots,
+                    endings,
+                });
             }
         }
     }
@@ -281,18 +291,5 @@ impl Reader<'_> {
             self.applied.weigh(id);
         }
         Adopted { applied: self.applied, repairs: self.repairs }
-    }
-}
-
-impl<M: Maps> Reconciler<M> {
-    /// Sockets that the earlier agent may not have ended.
-    fn report_gone(&mut self) {
-        let arrays = self.maps.arrays();
-        for (id, gone) in self.applied.gone() {
-            if gone.ends && arrays.backend(id).is_some_and(|entry| entry.active.load() > 0) {
-                let (account, key) = (gone.account, gone.key);
-                self.gone.push(GoneBackend { service: None, account, id, key, ends: true });
-            }
-        }
     }
 }

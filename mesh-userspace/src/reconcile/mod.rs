@@ -7,11 +7,13 @@
 //! | `retire` | grace periods, and what becomes free after one |
 //! | [`adopt`](mod@adopt) | taking over what an earlier agent left |
 //! | [`audit`](mod@audit) | recounting connections |
+//! | [`ending`] | which backends' connections are to be ended, and when |
 //! | [`counts`] | figures and names for the API |
 
 pub mod adopt;
 pub mod audit;
 pub mod counts;
+pub mod ending;
 pub mod pending;
 mod retire;
 mod sync;
@@ -21,14 +23,15 @@ mod tests;
 
 pub use audit::{Audit, Counted, Drift};
 pub use counts::{BackendCounts, PortCounts, ServiceCounts};
+pub use ending::Ending;
 pub use pending::{Pending, Problem, State};
 pub use retire::GraceTicket;
 
 use crate::maps::Maps;
-use crate::model::ServiceKey;
+use crate::model::{Probe, ServiceKey};
 use crate::plan::applied::Epoch;
-use crate::plan::{Applied, BackendKey, DesiredService, Subject};
-use mesh_common::tables::{BackendId, ServiceId};
+use crate::plan::{Applied, DesiredService, Ended, Endings, Subject};
+use mesh_common::tables::ServiceId;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
@@ -43,8 +46,6 @@ pub struct Reconciler<M> {
     gate: Option<Epoch>,
     /// The grace period that is under way.
     grace: Option<Epoch>,
-    /// Backends that went since they were last asked for.
-    gone: Vec<GoneBackend>,
     /// An earlier agent's accounts are recognised: until every source has reported.
     adopting: bool,
     /// Every source has reported: what no Service has claimed is to go.
@@ -66,21 +67,6 @@ pub struct Tries {
     pub retries: u64,
 }
 
-/// A backend whose endpoint has gone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GoneBackend {
-    /// The Service; `None` when an earlier agent left it.
-    pub service: Option<ServiceKey>,
-    /// The account of the Service.
-    pub account: ServiceId,
-    /// The backend.
-    pub id: BackendId,
-    /// The endpoint.
-    pub key: BackendKey,
-    /// Whether the sockets connected to it are to be ended.
-    pub ends: bool,
-}
-
 impl<M: Maps> Reconciler<M> {
     /// For maps that are empty: see [`Reconciler::adopt`] for maps that an earlier agent may have filled.
     pub fn new(maps: M) -> Self {
@@ -95,7 +81,6 @@ impl<M: Maps> Reconciler<M> {
             pending: BTreeMap::new(),
             gate: None,
             grace: None,
-            gone: Vec::new(),
             adopting: true,
             forget: false,
             tries: Tries::default(),
@@ -140,9 +125,24 @@ impl<M: Maps> Reconciler<M> {
         self.tries
     }
 
-    /// Backends that went since the last call.
-    pub fn take_gone(&mut self) -> Vec<GoneBackend> {
-        std::mem::take(&mut self.gone)
+    /// Whose connections may not last for any time, by the entry of the port, if that has changed since the last call.
+    pub fn take_lifetimes(&mut self) -> Option<BTreeMap<ServiceId, Endings>> {
+        self.applied.take_lifetimes()
+    }
+
+    /// Whose ejected backends are asked whether they are back, by account, if that has changed since the last call.
+    pub fn take_probes(&mut self) -> Option<BTreeMap<ServiceId, Probe>> {
+        self.applied.take_probes()
+    }
+
+    /// Notes that a backend of this account came back since it answered the agent.
+    pub fn note_returned(&mut self, account: ServiceId) {
+        self.applied.note_returned(account);
+    }
+
+    /// Notes that the agent ended a connection of this account.
+    pub fn note_ended(&mut self, account: ServiceId, why: Ended) {
+        self.applied.note_ended(account, why);
     }
 
     /// What the maps hold.

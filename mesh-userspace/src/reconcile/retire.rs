@@ -80,13 +80,6 @@ impl<M: Maps> Reconciler<M> {
         }
     }
 
-    /// Whether a backend is gone and has connections, or may yet get one from a program that picked it before it went.
-    pub fn is_draining(&self, id: BackendId) -> bool {
-        let Some(gone) = self.applied.gone.get(&id) else { return false };
-        let active = self.maps.arrays().backend(id).map_or(0, |entry| entry.active.load());
-        active > 0 || !self.applied.quarantine.has_passed(gone.since)
-    }
-
     /// Frees the entry of a closed port.
     pub(super) fn retire_port(&mut self, id: ServiceId) {
         if self.applied.account(id).is_some() {

@@ -1,7 +1,7 @@
 //! Doing the steps of all Services that are due: arrays Service by Service, hashes in batches over all.
 
+use super::Reconciler;
 use super::pending::{Pending, Problem, State, backoff};
-use super::{GoneBackend, Reconciler};
 use crate::maps::{MapError, Maps, Stopped};
 use crate::plan::{MapOp, Phase, Refusal, Subject, Table, diff};
 use mesh_common::address::Address;
@@ -123,7 +123,7 @@ impl<M: Maps> Reconciler<M> {
         self.tries.retries += u64::from(pending.attempts() > 0);
         if let (Subject::Service(service), Some(desired)) = (&subject, &pending.desired) {
             self.applied.settle_inheritance(service, desired);
-            self.applied.remember_ends(service, desired);
+            self.applied.remember(service, desired);
         }
         let mut diff = diff(&subject, pending.desired.as_ref(), &self.applied);
         let built = diff.ops.iter().position(|op| op.phase() != Phase::Build).unwrap_or(diff.ops.len());
@@ -145,7 +145,7 @@ impl<M: Maps> Reconciler<M> {
             }
         }
         if let (Subject::Service(service), Some(desired)) = (&work.subject, &work.pending.desired) {
-            self.applied.remember_ends(service, desired);
+            self.applied.remember(service, desired);
         }
         Some(work)
     }
@@ -277,11 +277,6 @@ impl<M: Maps> Reconciler<M> {
     pub(super) fn write(&mut self, op: &MapOp) -> Result<(), MapError> {
         self.maps.write(op)?;
         self.applied.apply(op);
-        if let MapOp::MarkGone { id, key, account } = *op {
-            let service = self.applied.account(account).and_then(|account| account.service.clone());
-            let ends = self.applied.gone.get(&id).is_some_and(|gone| gone.ends);
-            self.gone.push(GoneBackend { service, account, id, key, ends });
-        }
         Ok(())
     }
 

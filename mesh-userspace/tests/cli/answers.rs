@@ -4,10 +4,11 @@ use jiff::{Timestamp, ToSpan};
 use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
-    Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Event, EventCounts,
-    Explanation, Finding, Health, Healthz, InboundCounts, InboundStatus, Load, MapUsage, ObjectName, Outcome, Policy,
-    PolicyDetail, PortPolicy, PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail, ServiceName,
-    ServicePort, ServiceState, ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting, WaitingState,
+    Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Endings, Event,
+    EventCounts, Explanation, Finding, Health, Healthz, InboundCounts, InboundStatus, Load, MapUsage, ObjectName,
+    Outcome, Policy, PolicyDetail, PortPolicy, PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail,
+    ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting,
+    WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -29,6 +30,10 @@ fn port() -> ServicePort {
 
 fn counts<const N: usize>(counts: [(&str, u64); N]) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn endings() -> Endings {
+    Endings { drain: Some("End after 30 s".into()), idle_timeout_seconds: Some(60), max_duration_seconds: Some(3_600) }
 }
 
 pub fn status() -> Status {
@@ -125,6 +130,7 @@ pub fn policies() -> Vec<PolicyDetail> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         traffic: TrafficLimits { max_connections_per_client: Some(5), ..TrafficLimits::default() },
+        endings: endings(),
         algorithm: None,
         findings: 0,
     };
@@ -137,6 +143,7 @@ pub fn policies() -> Vec<PolicyDetail> {
         max_connections: None,
         max_connections_per_backend: None,
         traffic: TrafficLimits::default(),
+        endings: Endings::default(),
         algorithm: Some("RoundRobin".into()),
         findings: 1,
         ..limits.clone()
@@ -150,7 +157,12 @@ pub fn policies() -> Vec<PolicyDetail> {
         message: "mesh does not speak TLS".into(),
         action: "remove it".into(),
     };
-    let port = PortPolicy { port: 80, algorithm: Some("Random".into()) };
+    let port = PortPolicy {
+        port: 80,
+        algorithm: Some("Random".into()),
+        idle_timeout_seconds: Some(60),
+        max_duration_seconds: None,
+    };
     vec![
         PolicyDetail { policy: limits, port_policies: vec![], policy_findings: vec![] },
         PolicyDetail { policy: rule, port_policies: vec![port], policy_findings: vec![tls] },
@@ -173,6 +185,7 @@ pub fn services() -> Vec<Service> {
         max_connections: Some(10),
         max_connections_per_backend: Some(6),
         traffic: TrafficLimits::default(),
+        endings: endings(),
         algorithm: "Random".into(),
         hash: None,
         affinity_timeout_seconds: Some(10_800),
@@ -194,6 +207,7 @@ pub fn services() -> Vec<Service> {
         max_connections: None,
         max_connections_per_backend: None,
         traffic: TrafficLimits::default(),
+        endings: Endings::default(),
         algorithm: "Random".into(),
         hash: None,
         affinity_timeout_seconds: None,
@@ -260,6 +274,8 @@ pub fn detail() -> ServiceDetail {
         internal_traffic_policy: "Cluster".into(),
         traffic_distribution: "PreferSameZone".into(),
         reasons: counts([("selected", 1_200), ("service-limit", 40), ("spilled", 2), ("no-backend", 0)]),
+        returned: 1,
+        ended: counts([("endpoint-removed", 0), ("idle-timeout", 3)]),
         endpoints: backends(),
         findings: vec![finding()],
     }
@@ -393,6 +409,7 @@ pub fn tables() -> Vec<ServiceTable> {
             frontends: vec!["10.96.0.10:80".parse().unwrap()],
             algorithm: "Random".into(),
             slots: 1,
+            endings: Endings { drain: Some("Keep".into()), ..Endings::default() },
             affinity_timeout_seconds: None,
             backends: vec!["10.244.1.5:8080".parse().unwrap()],
         }],
@@ -428,6 +445,8 @@ pub fn figures(status: &Status) -> Figures {
         status: status.clone(),
         services: vec![ServiceFigures {
             ejected: Some((1, 3)),
+            ended: [0, 3, 0],
+            returned: 1,
             service: ServiceKey::new("shop", "cart"),
             active: 5,
             reasons,

@@ -38,7 +38,7 @@ fn collect<T: Serialize>(answer: &T, keys: &mut BTreeSet<String>) {
             Value::Object(map) => {
                 for (key, value) in map {
                     keys.insert(key.clone());
-                    if !["objects", "passedOver", "refusals", "reasons", "packets"].contains(&key.as_str()) {
+                    if !["objects", "passedOver", "refusals", "reasons", "packets", "ended"].contains(&key.as_str()) {
                         walk(value, keys);
                     }
                 }

@@ -30,10 +30,14 @@ fn one_service_is_described() {
     Affinity:          ClientIP (10800s)
     Policy:            TrafficPolicy limits
     Limits:            10 connections, 6 to each backend
+    Drain:             End after 30 s
+    Lifetime:          60 s without data, 3600 s in all
     Internal traffic:  Cluster
     Distribution:      PreferSameZone
     Connections:       10 active, 1200 opened
     Refused:           service-limit 40
+    Returned:          1 ejected backend by a health check
+    Ended:             idle-timeout 3
     Endpoints:
       PORT     BACKEND              STATE      ACTIVE   LIMIT   WHY
       80/TCP   10.244.1.5:8080      eligible   6        6       ready
@@ -62,7 +66,7 @@ fn policies_are_listed_and_described() {
     Limit:       none
     Per backend: none
     Algorithm:   RoundRobin
-    Port 80:     Random
+    Port 80:     Random, 60 s without data
 
     SEVERITY      FIELD                         WHAT                      DO
     unsupported   spec.trafficPolicy.tls.mode   mesh does not speak TLS   remove it

@@ -4,7 +4,7 @@ use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::FrontendKey;
 use mesh_userspace::model::ServiceKey;
-use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService};
+use mesh_userspace::plan::{BackendKey, DesiredPort, DesiredService, Endings};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The port that each Service lists.
@@ -58,7 +58,7 @@ pub fn desired(
         affinity_timeout: 0,
         slots,
         kept: Vec::new(),
-        end_gone: false,
+        endings: Endings::default(),
     };
     let desired = DesiredService { addresses: vec![address], ports: vec![port], ..DesiredService::default() };
     (ServiceKey::new("bench", name(number)), desired)

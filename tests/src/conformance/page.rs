@@ -89,7 +89,8 @@ a headless Service's name.
 
 ## What owners of Services choose, which kube-proxy has no answer to
 
-- 31, the annotation `mesh.dev/drain`: connections to a removed endpoint are kept or ended (`tests/tests/semantics/owner.rs`).
+- 31, the annotation `mesh.dev/drain` and `drain` of a policy: connections to a removed endpoint are kept, ended, or ended after a \
+grace time (`tests/tests/semantics/owner.rs`).
 - 32, the label `mesh.dev/data-plane` on pods and namespaces (`tests/tests/semantics/left_alone.rs`, and above).
 - 33, what is not served is said in `mesh status`, in the log, and on the object (`tests/tests/report.rs`).
 ";

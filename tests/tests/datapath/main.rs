@@ -3,6 +3,7 @@
 mod algorithms;
 mod clients;
 mod flows;
+mod lifetimes;
 mod limits;
 mod outlier;
 mod picks;

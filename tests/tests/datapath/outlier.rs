@@ -13,6 +13,7 @@ use nix::libc::{ECONNREFUSED, ECONNRESET, EPIPE};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// `web` with pods that serve, and one more, `bad`, whatever that does on port 8080.
 pub(super) struct Scene {
@@ -121,10 +122,8 @@ fn an_ejection_is_an_event_a_metric_and_a_line_of_explain() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_backend_that_accepts_and_resets_is_out_though_each_handshake_succeeds() -> Result<()> {
-    let scene = Scene::with(3, &json!({"consecutiveFailures": 3}))?;
-    let resets = "
+/// A server that resets each connection.
+const RESETS: &str = "
 import socket, struct
 server = socket.create_server(('', 8080))
 print('ready', flush=True)
@@ -133,7 +132,11 @@ while True:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     connection.close()
 ";
-    let _server = scene.bad.start("python3", &["-c".to_owned(), resets.to_owned()])?;
+
+#[test]
+fn a_backend_that_accepts_and_resets_is_out_though_each_handshake_succeeds() -> Result<()> {
+    let scene = Scene::with(3, &json!({"consecutiveFailures": 3}))?;
+    let _server = scene.bad.start("python3", &["-c".to_owned(), RESETS.to_owned()])?;
     assert_eq!(scene.visit_until_ejected()?, 3);
     let why = &explained(scene.agent())?["bad"].1;
     assert!(why.contains("3 consecutive failures: reset soon after the handshake"), "{why}");
@@ -274,6 +277,56 @@ fn each_algorithm_goes_on_among_those_that_are_left() -> Result<()> {
         let tally = scene.world.client(&format!("other-{number}"))?.tally(tcp(), 20)?;
         ensure!(tally.failed() == 0 && tally.answers.len() == 1, "{tally:?}");
     }
+    Ok(())
+}
+
+/// How often the agent brought a backend of `web` back.
+fn returned(agent: &Agent) -> Result<u64> {
+    agent.ask(&["service", "show", "web"])?["returned"].as_u64().context("a count")
+}
+
+#[test]
+fn an_ejected_backend_that_answers_the_agent_is_back_before_its_time() -> Result<()> {
+    let long = json!({"consecutiveFailures": 3, "baseEjectionSeconds": 600});
+    let scene = Scene::with(4, &long)?;
+    assert_eq!(scene.visit_until_ejected()?, 3);
+    let mut probing = long;
+    probing["healthCheck"] = json!({"intervalSeconds": 1});
+    scene.world.apply(&detecting(&probing))?;
+    let explained =
+        || Ok::<_, anyhow::Error>(scene.agent().ask(&["explain", "tcp", "10.96.0.10:80"])?["notes"].to_string());
+    wait_for("the health check to be in force", || {
+        let notes = explained()?;
+        ensure!(notes.contains("asks ejected backends every 1 s"), "{notes}");
+        Ok(())
+    })?;
+    // It refuses the agent, too.
+    let (answers, failed) = scene.visit(100)?;
+    assert!(failed == 0 && !answers.contains_key("bad"), "{failed}: {answers:?}");
+    let _server = scene.bad.serve(&[Listen::tcp(8080)])?;
+    wait_for("it to be back", || {
+        let (answers, failed) = scene.visit(100)?;
+        ensure!(failed == 0 && answers.get("bad").is_some_and(|count| *count >= 5), "{failed}: {answers:?}");
+        Ok(())
+    })?;
+    assert_eq!((returned(scene.agent())?, ejected(scene.agent())?), (1, 0));
+    Ok(())
+}
+
+#[test]
+fn a_backend_that_is_out_for_resets_is_not_brought_back_by_a_handshake() -> Result<()> {
+    let health_check = json!({"intervalSeconds": 1});
+    let scene =
+        Scene::with(3, &json!({"consecutiveFailures": 3, "baseEjectionSeconds": 600, "healthCheck": health_check}))?;
+    let _server = scene.bad.start("python3", &["-c".to_owned(), RESETS.to_owned()])?;
+    assert_eq!(scene.visit_until_ejected()?, 3);
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
+        let (answers, failed) = scene.visit(20)?;
+        assert!(failed == 0 && !answers.contains_key("bad"), "{failed}: {answers:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!((returned(scene.agent())?, ejected(scene.agent())?), (0, 1));
     Ok(())
 }
 

@@ -1,15 +1,17 @@
 //! What the owner of a Service may choose, and is told when it is not served: 31 and 33.
 
 use anyhow::Result;
-use mesh_tests::client::Client;
+use mesh_tests::client::{Client, Connection};
 use mesh_tests::echo::Listen;
 use mesh_tests::expect::{counts, finding, logged, no_findings, tcp_reaches, udp_reaches};
-use mesh_tests::manifest::{Service, service, slice};
+use mesh_tests::manifest::{Service, policy, service, slice};
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::{Pod, World};
 use nix::libc::{ECONNABORTED, EDESTADDRREQ};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const PORTS: [Listen; 2] = [Listen::tcp(8080), Listen::udp(53)];
 
@@ -123,6 +125,102 @@ fn s31_connections_to_a_removed_endpoint_are_kept_where_the_service_says_so() ->
     counts(world.agent(), "web", &[(&pods[0].v4().to_string(), 2)])?;
     drop((stream, datagrams));
     counts(world.agent(), "web", &[])
+}
+
+/// A connection to each of the two pods, both endpoints.
+fn one_each(manifest: &Service, policy: Option<Value>) -> Result<(World, [Pod; 2], [Connection; 2], Client)> {
+    let (world, pods, client) = serve(manifest)?;
+    world.apply(&slice("web").tcp(8080).udp(53).endpoints(&pods).yaml())?;
+    if let Some(policy) = policy {
+        world.apply(&policy.to_string())?;
+    }
+    tcp_reaches(&client, tcp(), &["web-1", "web-2"])?;
+    let to = |pod: &str| -> Result<Connection> {
+        loop {
+            let one = client.connect(tcp())?;
+            if one.server()? == pod {
+                return Ok(one);
+            }
+        }
+    };
+    let connections = [to("web-1")?, to("web-2")?];
+    counts(world.agent(), "web", &[("web-1", 1), ("web-2", 1)])?;
+    Ok((world, pods, connections, client))
+}
+
+/// Waits until the pod's backend is shown as gone, with this said of its connections.
+fn gone(world: &World, pod: &Pod, says: &str) -> Result<()> {
+    wait_for(&format!("{} to be gone, and its connections: {says}", pod.name()), || {
+        let backends = world.agent().ask(&["backend", "list"])?;
+        let address = pod.v4().to_string();
+        let is_it = |backend: &&Value| backend["state"] == "gone" && backend["address"] == address.as_str();
+        let why = backends.as_array().and_then(|all| all.iter().find(is_it)).map(|backend| backend["why"].to_string());
+        anyhow::ensure!(why.as_ref().is_some_and(|why| why.contains(says)), "{why:?}");
+        Ok(())
+    })
+}
+
+fn draining(drain: &Value) -> Value {
+    policy(("default", "web"), "web", json!({"drain": drain}))
+}
+
+#[test]
+fn s31_connections_to_a_removed_endpoint_are_ended_after_a_grace_time() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(3);
+    let (world, pods, [leaves, stays], client) = one_each(&web().annotation("mesh.dev/drain", "3s"), None)?;
+    let removed = Instant::now();
+    replace(&world, &pods)?;
+    gone(&world, &pods[0], "its connections end in ")?;
+    tcp_reaches(&client, tcp(), &["web-2"])?;
+    // It goes on for as long as nobody can say that its time is over.
+    while removed.elapsed() < GRACE / 2 {
+        assert_eq!(leaves.server()?, "web-1");
+        thread::sleep(Duration::from_millis(50));
+    }
+    ended("the connection", || leaves.server())?;
+    assert!(removed.elapsed() >= GRACE, "it was ended too soon");
+    assert_eq!(stays.server()?, "web-2");
+    counts(world.agent(), "web", &[("web-2", 1)])
+}
+
+#[test]
+fn s31_a_grace_time_goes_on_while_the_agent_is_killed_and_started_again() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(4);
+    let policy = draining(&json!({"mode": "End", "gracePeriodSeconds": 4}));
+    let (world, pods, [leaves, stays], _client) = one_each(&web(), Some(policy))?;
+    let removed = Instant::now();
+    replace(&world, &pods)?;
+    gone(&world, &pods[0], "its connections end in ")?;
+    world.agent().kill()?;
+    assert_eq!(leaves.server()?, "web-1");
+    world.agent().start()?;
+    ended("the connection", || leaves.server())?;
+    assert!(removed.elapsed() >= GRACE, "it was ended too soon");
+    assert_eq!(stays.server()?, "web-2");
+    counts(world.agent(), "web", &[("web-2", 1)])
+}
+
+#[test]
+fn s31_how_long_is_changed_live_and_the_service_comes_before_the_policy() -> Result<()> {
+    let long = draining(&json!({"mode": "End", "gracePeriodSeconds": 600}));
+    let (world, pods, [leaves, stays], _client) = one_each(&web(), Some(long))?;
+    let shown = |what: &[&str]| -> Result<Value> { Ok(world.agent().ask(what)?["drain"].clone()) };
+    assert_eq!(shown(&["service", "show", "web"])?, "End after 600 s");
+    assert_eq!(world.agent().ask(&["policy", "show", "web"])?[0]["drain"], "End after 600 s");
+    let explained = world.agent().ask(&["explain", "tcp", "10.96.0.10:80"])?["notes"].to_string();
+    assert!(explained.contains("an endpoint that is removed: End after 600 s"), "{explained}");
+    replace(&world, &pods)?;
+    gone(&world, &pods[0], "its connections end in ")?;
+    world.apply(&web().annotation("mesh.dev/drain", "Keep").yaml())?;
+    gone(&world, &pods[0], "its connections go on until they end")?;
+    assert_eq!(shown(&["service", "show", "web"])?, "Keep");
+    world.apply(&web().yaml())?;
+    gone(&world, &pods[0], "its connections end in ")?;
+    assert_eq!(leaves.server()?, "web-1");
+    world.apply(&draining(&json!({"mode": "End"})).to_string())?;
+    ended("the connection", || leaves.server())?;
+    assert_eq!(stays.server()?, "web-2");
+    counts(world.agent(), "web", &[("web-2", 1)])
 }
 
 #[test]

@@ -130,11 +130,7 @@ impl<M: Maps> Facts<'_, M> {
             id: Some(backend.id),
             endpoint: None,
             state: BackendState::Gone,
-            why: if self.ends(backend.id) {
-                "its endpoint was removed; its connections are being ended".to_owned()
-            } else {
-                "its endpoint was removed; its connections go on until they end".to_owned()
-            },
+            why: self.why_gone(backend.id),
             weight: 0,
             active: backend.active,
             max_connections,
@@ -148,8 +144,15 @@ impl<M: Maps> Facts<'_, M> {
         self.inbound.filter(|_| is_tcp).and_then(|figures| super::inbound::counts(figures, key))
     }
 
-    fn ends(&self, id: tables::BackendId) -> bool {
-        self.reconciler.applied().gone().any(|(gone, facts)| gone == id && facts.ends)
+    fn why_gone(&self, id: tables::BackendId) -> String {
+        let gone = self.reconciler.applied().gone().find(|(gone, _)| *gone == id);
+        let ends_at = gone.and_then(|(id, gone)| self.reconciler.ends_at(id, gone));
+        let what = match ends_at.map(|at| at.saturating_sub(monotonic()).div_ceil(1_000_000_000)) {
+            None => "go on until they end".to_owned(),
+            Some(0) => "are being ended".to_owned(),
+            Some(seconds) => format!("end in {seconds} s"),
+        };
+        format!("its endpoint was removed; its connections {what}")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Facts, name};
 use crate::api::query::Scope;
-use crate::api::types::{Finding, Policy, PolicyDetail, PortPolicy};
+use crate::api::types::{Endings, Finding, Policy, PolicyDetail, PortPolicy};
 use crate::maps::Maps;
 use crate::model::{self, Kind, ObjectRef};
 use crate::state::PolicyView;
@@ -24,9 +24,7 @@ impl<M: Maps> Facts<'_, M> {
             let ports = self.state.policy(&object).into_iter().flat_map(|view| &view.policy.ports);
             PolicyDetail {
                 policy: self.policy(&object, findings.len() as u64),
-                port_policies: ports
-                    .map(|(&port, of)| PortPolicy { port, algorithm: algorithm(of.algorithm) })
-                    .collect(),
+                port_policies: ports.map(|(&port, of)| port_policy(port, of)).collect(),
                 policy_findings: findings.iter().map(Finding::from).collect(),
             }
         };
@@ -62,12 +60,18 @@ impl<M: Maps> Facts<'_, M> {
             max_connections_per_backend: policy.and_then(|policy| policy.limits.max_connections_per_backend),
             traffic: policy.map(|policy| (&policy.limits).into()).unwrap_or_default(),
             algorithm: policy.and_then(|policy| algorithm(policy.algorithm)),
+            endings: policy.map(Into::into).unwrap_or_default(),
             findings,
         };
         row.services.sort();
         row.in_force.sort();
         row
     }
+}
+
+fn port_policy(port: u16, of: &model::PortPolicy) -> PortPolicy {
+    let Endings { idle_timeout_seconds, max_duration_seconds, .. } = of.lifetime.into();
+    PortPolicy { port, algorithm: algorithm(of.algorithm), idle_timeout_seconds, max_duration_seconds }
 }
 
 fn algorithm(algorithm: Option<mesh_common::select::Algorithm>) -> Option<String> {

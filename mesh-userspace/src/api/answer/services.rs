@@ -3,9 +3,10 @@
 use super::explain::hash;
 use super::{Facts, limit, name, problems};
 use crate::api::query::Scope;
-use crate::api::types::{BackendCounts, BackendState, Service, ServiceDetail, ServicePort, ServiceState};
+use crate::api::types::{BackendCounts, BackendState, Endings, Service, ServiceDetail, ServicePort, ServiceState};
 use crate::maps::Maps;
 use crate::model::{self, InternalTrafficPolicy, Kind, ServiceKey, TrafficDistribution};
+use crate::plan::Ended;
 use crate::reconcile::{ServiceCounts, State};
 use crate::state;
 use mesh_common::reason::Reason;
@@ -41,6 +42,8 @@ impl<M: Maps> Facts<'_, M> {
             internal_traffic_policy: internal_traffic_policy(detail.service.internal_traffic_policy).to_owned(),
             traffic_distribution: traffic_distribution(detail.service.traffic_distribution).to_owned(),
             reasons: reasons(counts.as_ref()).into_iter().map(|(r, n)| (r.name().to_owned(), n)).collect(),
+            returned: self.reconciler.applied().account_of(key).map_or(0, |account| account.returned),
+            ended: self.ended(key),
             endpoints: self
                 .backends_of(&detail)
                 .into_iter()
@@ -81,6 +84,7 @@ impl<M: Maps> Facts<'_, M> {
                 .as_ref()
                 .map_or(limits.max_connections_per_backend, |c| limit(c.max_connections_per_backend)),
             traffic: (&limits).into(),
+            endings: Endings::of(service, policy),
             algorithm: policy.and_then(|policy| policy.algorithm).unwrap_or_default().name().to_owned(),
             hash: hash(policy),
             affinity_timeout_seconds: affinity_seconds(service),
@@ -105,6 +109,12 @@ impl<M: Maps> Facts<'_, M> {
             return (ServiceState::Failed, "an older Service has its addresses; see the findings".to_owned());
         }
         (ServiceState::Served, String::new())
+    }
+
+    /// Connections of a Service that the agent ended.
+    fn ended(&self, key: &ServiceKey) -> BTreeMap<String, u64> {
+        let counts = self.reconciler.applied().account_of(key).map(|account| account.ended).unwrap_or_default();
+        Ended::ALL.into_iter().map(|why| (why.name().to_owned(), counts[why as usize])).collect()
     }
 
     fn slice_names(&self, key: &ServiceKey) -> impl Iterator<Item = String> {

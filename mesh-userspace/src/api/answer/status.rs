@@ -40,7 +40,8 @@ pub(super) fn status(engine: &Engine, facts: &Facts<'_, KernelMaps>) -> Status {
         }
     }
     problems.extend(inbound::problems(engine.inbound()));
-    problems.extend(engine.drain_errors.iter().map(|error| format!("connections could not be ended: {error}")));
+    problems
+        .extend(engine.ending_errors.iter().flatten().map(|error| format!("connections could not be ended: {error}")));
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         abi: ABI_VERSION,

@@ -4,6 +4,7 @@
 
 mod backend;
 mod connection;
+mod endings;
 mod event;
 mod explanation;
 mod finding;
@@ -18,6 +19,7 @@ mod table;
 
 pub use backend::{Backend, BackendState};
 pub use connection::Connection;
+pub use endings::Endings;
 pub use event::Event;
 pub use explanation::{Candidate, Client, Explanation, Outcome, Rule};
 pub use finding::{Finding, ObjectName};

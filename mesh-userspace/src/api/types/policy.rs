@@ -1,6 +1,6 @@
 //! A policy, and where it is in force.
 
-use super::{Finding, ServiceName, TrafficLimits};
+use super::{Endings, Finding, ServiceName, TrafficLimits};
 use serde::{Deserialize, Serialize};
 
 /// One element of `GET /v1/policies`.
@@ -30,6 +30,9 @@ pub struct Policy {
     pub traffic: TrafficLimits,
     /// The load-balancing algorithm; absent when it does not say.
     pub algorithm: Option<String>,
+    /// When open connections are ended.
+    #[serde(flatten)]
+    pub endings: Endings,
     /// How many findings there are about it.
     pub findings: u64,
 }
@@ -55,4 +58,8 @@ pub struct PortPolicy {
     pub port: u16,
     /// The load-balancing algorithm; absent for the default.
     pub algorithm: Option<String>,
+    /// After how many seconds without data a TCP connection is ended; absent for never.
+    pub idle_timeout_seconds: Option<u64>,
+    /// How many seconds after connect() a TCP connection is ended; absent for never.
+    pub max_duration_seconds: Option<u64>,
 }

@@ -1,6 +1,6 @@
 //! A Service as the agent serves it.
 
-use super::{Backend, Finding, TrafficLimits};
+use super::{Backend, Endings, Finding, TrafficLimits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,6 +57,9 @@ pub struct Service {
     /// Limits by client and by rate.
     #[serde(flatten)]
     pub traffic: TrafficLimits,
+    /// When open connections are ended.
+    #[serde(flatten)]
+    pub endings: Endings,
     /// The load-balancing algorithm.
     pub algorithm: String,
     /// What Maglev goes by: `Client` or `ClientAndPort`; absent for another algorithm.
@@ -145,6 +148,10 @@ pub struct ServiceDetail {
     pub traffic_distribution: String,
     /// Choices and refusals since the Service came into the maps, by the name of the reason.
     pub reasons: BTreeMap<String, u64>,
+    /// Ejected backends that a health check brought back since the agent started.
+    pub returned: u64,
+    /// Connections that the agent ended since it started, by the name of the reason.
+    pub ended: BTreeMap<String, u64>,
     /// Every endpoint of every port, with its verdict.
     pub endpoints: Vec<Backend>,
     /// What is wrong with the Service or with what is attached to it.

@@ -1,8 +1,8 @@
 //! What the maps hold of a Service, without ids: what `mesh plan` compares.
 
-use super::{ServiceName, TrafficLimits};
+use super::{Endings, ServiceName, TrafficLimits};
 use crate::plan::applied::Account;
-use crate::plan::{BackendKey, DesiredService};
+use crate::plan::{self, BackendKey, DesiredService};
 use mesh_common::address::{Address, Port};
 use mesh_common::select::Algorithm;
 use mesh_common::tables::{FrontendKey, TrafficRule, UNLIMITED};
@@ -57,6 +57,9 @@ pub struct PortTable {
     pub backends: Vec<SocketAddr>,
     /// Positions of SLOTS: one for each backend, or more by weight or for Maglev.
     pub slots: usize,
+    /// When open connections are ended.
+    #[serde(flatten)]
+    pub endings: Endings,
 }
 
 impl ServiceTable {
@@ -65,7 +68,7 @@ impl ServiceTable {
         let ports = desired
             .ports
             .iter()
-            .map(|port| (&port.frontends, port.algorithm, port.affinity_timeout, port.slots.clone()));
+            .map(|port| (&port.frontends, port.algorithm, port.affinity_timeout, port.slots.clone(), port.endings));
         let kept = desired.ports.iter().flat_map(|port| port.kept.iter().copied()).collect();
         let limits = [desired.max_connections, desired.max_connections_per_backend];
         Self::new(service, &desired.addresses, ports, kept, (limits, &desired.traffic))
@@ -76,7 +79,7 @@ impl ServiceTable {
         let keys: HashMap<_, _> = account.backends.iter().map(|(key, backend)| (backend.id, *key)).collect();
         let ports = account.ports.iter().map(|port| {
             let slots = port.slots.iter().filter_map(|id| keys.get(id).copied()).collect();
-            (&port.frontends, port.rule.algorithm, port.affinity_timeout, slots)
+            (&port.frontends, port.rule.algorithm, port.affinity_timeout, slots, port.endings)
         });
         let kept = account.backends.keys().copied().collect();
         let limits = [account.max_connections, account.max_connections_per_backend];
@@ -86,12 +89,12 @@ impl ServiceTable {
     fn new<'a>(
         service: ServiceName,
         addresses: &[Address],
-        ports: impl Iterator<Item = (&'a Vec<FrontendKey>, Algorithm, u64, Vec<BackendKey>)>,
+        ports: impl Iterator<Item = (&'a Vec<FrontendKey>, Algorithm, u64, Vec<BackendKey>, plan::Endings)>,
         mut kept: BTreeSet<BackendKey>,
         (limits, traffic): ([u64; 2], &TrafficRule),
     ) -> Self {
         let mut ports: Vec<PortTable> = ports
-            .map(|(frontends, algorithm, affinity_timeout, slots)| {
+            .map(|(frontends, algorithm, affinity_timeout, slots, endings)| {
                 for key in &slots {
                     kept.remove(key);
                 }
@@ -102,6 +105,7 @@ impl ServiceTable {
                     affinity_timeout_seconds: (affinity_timeout != 0).then_some(affinity_timeout / 1_000_000_000),
                     slots: slots.len(),
                     backends: distinct(slots.iter().map(|key| socket(key.address, key.port))),
+                    endings: endings.into(),
                 }
             })
             .collect();

@@ -41,9 +41,10 @@ pub struct Difference {
     pub action: Action,
     /// The frontend that it belongs to; absent for what is the whole Service's.
     pub frontend: Option<String>,
-    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`,
-    /// `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`, `connectionsPerSecond`, `connectionBurst`,
-    /// `connectionsPerSecondPerClient`, `connectionBurstPerClient`, `maxFlowsPerClient`, `flowIdleSeconds`, `mode`.
+    /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`, `drain`,
+    /// `idleTimeoutSeconds`, `maxDurationSeconds`, `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`,
+    /// `connectionsPerSecond`, `connectionBurst`, `connectionsPerSecondPerClient`, `connectionBurstPerClient`,
+    /// `maxFlowsPerClient`, `flowIdleSeconds`, `mode`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
     pub before: Option<String>,
@@ -155,6 +156,8 @@ fn name(port: &PortTable) -> String {
 fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, found: &mut Vec<Difference>) {
     let whole = |port: Option<&PortTable>| port.map(|_| frontend.to_owned());
     values(None, "frontend", whole(before), whole(after), found);
+    // Of a port that comes or goes only what is out of the ordinary is told.
+    let both = before.is_some() && after.is_some();
     let value = |port: Option<&PortTable>, pick: fn(&PortTable) -> String| port.map(pick);
     values(
         Some(frontend),
@@ -163,6 +166,15 @@ fn port(frontend: &str, before: Option<&PortTable>, after: Option<&PortTable>, f
         value(after, |port| port.algorithm.clone()),
         found,
     );
+    let drain = |port: Option<&PortTable>| port.and_then(|port| port.endings.drain.clone()).filter(|_| both);
+    values(Some(frontend), "drain", drain(before), drain(after), found);
+    for (field, pick) in [
+        ("idleTimeoutSeconds", (|port| port.endings.idle_timeout_seconds) as fn(&PortTable) -> Option<u64>),
+        ("maxDurationSeconds", |port| port.endings.max_duration_seconds),
+    ] {
+        let seconds = |port: Option<&PortTable>| port.and_then(pick).map(|seconds| seconds.to_string());
+        values(Some(frontend), field, seconds(before), seconds(after), found);
+    }
     let seconds = |port: Option<&PortTable>| port.and_then(|port| port.affinity_timeout_seconds).map(|s| s.to_string());
     values(Some(frontend), "affinityTimeoutSeconds", seconds(before), seconds(after), found);
     let list = |port: Option<&PortTable>, pick: fn(&PortTable) -> &Vec<SocketAddr>| -> Vec<String> {
@@ -201,7 +213,7 @@ fn values(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::TrafficLimits;
+    use crate::api::types::{Endings, TrafficLimits};
     use proptest::prelude::*;
 
     fn table(name: u8, backends: BTreeSet<u8>, limit: Option<u64>) -> ServiceTable {
@@ -214,6 +226,7 @@ mod tests {
                 algorithm: "Random".into(),
                 affinity_timeout_seconds: None,
                 slots: backends.len(),
+                endings: Endings::default(),
                 backends: backends.into_iter().map(|last| SocketAddr::from(([10, 244, 0, last], 8080))).collect(),
             }],
             kept: vec![],
@@ -222,6 +235,25 @@ mod tests {
             traffic: TrafficLimits::default(),
             load: None,
         }
+    }
+
+    #[test]
+    fn when_connections_end_is_told_of_ports_that_stay() {
+        let before = table(1, [1].into(), None);
+        let mut after = before.clone();
+        let seconds = (Some(60), Some(3_600));
+        let drain = Some("End after 30 s".to_owned());
+        after.ports[0].endings = Endings { drain, idle_timeout_seconds: seconds.0, max_duration_seconds: seconds.1 };
+        let told = |before: &[ServiceTable], after: &[ServiceTable]| -> Vec<String> {
+            let differences = compare(before, after).remove(0).differences.into_iter();
+            differences.filter(|d| d.frontend.is_some()).map(|d| format!("{} {:?}", d.field, d.after)).collect()
+        };
+        let (before, after) = ([before], [after]);
+        let drain = "drain Some(\"End after 30 s\")".to_owned();
+        let lifetime = ["idleTimeoutSeconds Some(\"60\")", "maxDurationSeconds Some(\"3600\")"].map(str::to_owned);
+        assert_eq!(told(&before, &after)[0], drain);
+        assert_eq!(told(&before, &after)[1..], lifetime);
+        assert!(!told(&[], &after).contains(&drain));
     }
 
     fn tables() -> impl Strategy<Value = Vec<ServiceTable>> {

@@ -41,7 +41,7 @@ pub fn estimate(before: &ServiceTable, after: &ServiceTable) -> Option<Estimate>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{Load, PortTable, ServiceName, TrafficLimits};
+    use crate::api::types::{Endings, Load, PortTable, ServiceName, TrafficLimits};
 
     fn table(limits: [Option<u64>; 3], observe: bool) -> ServiceTable {
         let backend = |last: u8| (std::net::Ipv4Addr::new(10, 0, 0, last), 8080).into();
@@ -52,6 +52,7 @@ mod tests {
             affinity_timeout_seconds: None,
             backends: vec![backend(1), backend(2)],
             slots: 2,
+            endings: Endings::default(),
         };
         let [max_connections, max_connections_per_backend, max_connections_per_client] = limits;
         ServiceTable {

@@ -8,7 +8,9 @@
 //! [`crate::source::manifests`]'s table of kinds.
 
 mod address;
+mod connections;
 pub mod destination_rule;
+mod drain;
 mod endpoint_slice;
 mod external;
 mod limits;

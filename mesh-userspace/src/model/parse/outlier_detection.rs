@@ -1,13 +1,17 @@
 //! `spec.outlierDetection` of a `TrafficPolicy`, as it is written and as it is understood.
 
 use super::report::Report;
-use crate::model::OutlierDetection;
+use crate::model::{OutlierDetection, Probe};
 use mesh_common::tables::SlowRule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The longest time: a day, in seconds.
 const LONGEST: u32 = 86_400;
+
+/// The longest that a connect may take, in seconds.
+const LONGEST_CONNECT: u32 = 60;
 
 /// When an endpoint that fails is ejected, and for how long: Envoy's outlier detection, kept in the kernel of each node.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -48,6 +52,22 @@ pub struct OutlierDetectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60_000))]
     pub slow_answer_milliseconds: Option<u32>,
+    /// The agent asks ejected endpoints whether they take connections again: one that does comes back before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheckSpec>,
+}
+
+/// A TCP connect to each endpoint that is ejected for connects that failed, from the node's own network.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HealthCheckSpec {
+    /// How often, in seconds.
+    #[schemars(range(min = 1, max = LONGEST))]
+    pub interval_seconds: u32,
+    /// How many seconds a connect may take; 1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LONGEST_CONNECT))]
+    pub timeout_seconds: Option<u32>,
 }
 
 /// The rule that the longest time is no shorter than the first.
@@ -83,6 +103,13 @@ pub(super) fn parse(report: &mut Report, spec: &OutlierDetectionSpec) -> Outlier
     let min_health_percent = within("minHealthPercent", spec.min_health_percent.unwrap_or(0), 0, 100);
     let percent = spec.slow_answer_percent.map_or(0, |percent| within("slowAnswerPercent", percent, 110, 60_000));
     let least = within("slowAnswerMilliseconds", spec.slow_answer_milliseconds.unwrap_or(5), 1, 60_000);
+    let check = spec.health_check.as_ref();
+    let probe = check.map(|check| {
+        let interval = within("healthCheck.intervalSeconds", check.interval_seconds, 1, LONGEST);
+        let timeout = within("healthCheck.timeoutSeconds", check.timeout_seconds.unwrap_or(1), 1, LONGEST_CONNECT);
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        Probe { interval: seconds(interval), timeout: seconds(timeout) }
+    });
     if percent == 0 && spec.slow_answer_milliseconds.is_some() {
         let field = "spec.outlierDetection.slowAnswerMilliseconds";
         report.reject(field, "says nothing without slowAnswerPercent", "write slowAnswerPercent, 300 for one");
@@ -101,5 +128,6 @@ pub(super) fn parse(report: &mut Report, spec: &OutlierDetectionSpec) -> Outlier
         interval: u64::from(interval) * 1_000,
         max_ejection_percent,
         min_health_percent,
+        probe,
     }
 }

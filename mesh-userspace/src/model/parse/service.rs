@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::report::Report;
-use super::{Parsed, address, external, metadata, pod};
+use super::{Parsed, address, drain, external, metadata, pod};
 use crate::model::{
     Drain, Finding, InternalTrafficPolicy, Kind, Service, ServiceKey, ServicePort, TrafficDistribution,
 };
@@ -270,10 +270,8 @@ fn annotations(report: &mut Report, object: &core::Service) -> Drain {
     let mut drain = Drain::default();
     for (name, value) in object.metadata.annotations.iter().flatten().filter(|(name, _)| name.starts_with(OURS)) {
         let field = format!("metadata.annotations[{name}]");
-        match (name.as_str(), value.as_str()) {
-            (DRAIN, "Keep") => drain = Drain::Keep,
-            (DRAIN, "End") => drain = Drain::End,
-            (DRAIN, other) => report.reject(field, format!("{other:?} is no way to drain"), "write Keep or End"),
+        match name.as_str() {
+            DRAIN => drain = drain::annotation(report, field, value),
             _ => report.unsupported(field, "mesh knows no such annotation", format!("write {DRAIN}, or remove it")),
         }
     }

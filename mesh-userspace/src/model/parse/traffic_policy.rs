@@ -3,6 +3,8 @@
 //! The types are the schema, too: [`crate::crd`] makes the `CustomResourceDefinition` of them. A doc comment is what
 //! `kubectl explain` says.
 
+use super::connections::{self, ConnectionsSpec};
+use super::drain::{self, DrainSpec};
 use super::limits::{self, LimitsSpec};
 use super::load_balancer::{self, LoadBalancer};
 use super::names::Names;
@@ -78,6 +80,12 @@ pub struct Spec {
     /// When an endpoint that fails is ejected, and for how long: decided in the kernel of each node by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlier_detection: Option<OutlierDetectionSpec>,
+    /// What becomes of open connections to an endpoint that is removed. A Service's annotation mesh.dev/drain comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainSpec>,
+    /// How long open TCP connections may be idle, and how old they may get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsSpec>,
 }
 
 /// A Service that a policy is attached to, as Gateway API policy attachment has it (GEP-2648).
@@ -145,6 +153,8 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
     let (algorithm, balance) = load_balancer::parse(names, &mut report, &load_balancer);
     let limits = limits::parse(&mut report, &spec.limits.clone().unwrap_or_default());
     let outlier = spec.outlier_detection.as_ref().map(|spec| outlier_detection::parse(&mut report, spec));
+    let drain = spec.drain.as_ref().map(|spec| drain::parse(&mut report, spec)).unwrap_or_default();
+    let lifetime = connections::parse(&mut report, &spec.connections.clone().unwrap_or_default());
     let created = metadata::created(&object.metadata);
     report.finish(Policy {
         kind: Kind::TrafficPolicy,
@@ -156,6 +166,8 @@ pub(super) fn parse(names: &mut Names, object: &TrafficPolicy) -> Result<Parsed<
         algorithm,
         balance,
         outlier,
+        drain,
+        lifetime,
         ports: BTreeMap::new(),
         created,
         generation: object.metadata.generation,

@@ -2,10 +2,11 @@
 
 use super::Epoch;
 use crate::model::ServiceKey;
-use crate::plan::{BackendKey, DesiredService};
+use crate::plan::{BackendKey, DesiredPort, DesiredService, EndedCounts, Endings};
 use mesh_common::address::Address;
 use mesh_common::tables::{BackendId, FrontendKey, OutlierRule, Rule, ServiceId, SlotRange, TrafficRule};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A Service: the entry that counts for it, its ports, its backends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,10 @@ pub struct Account {
     pub traffic: TrafficRule,
     /// When its backends are ejected.
     pub outlier: OutlierRule,
+    /// Ejected backends that came back since they answered the agent.
+    pub returned: u64,
+    /// Connections to it that the agent ended.
+    pub ended: EndedCounts,
     /// Its elements of `ADDRESSES`.
     pub addresses: Vec<Address>,
     /// Its live ports.
@@ -54,6 +59,8 @@ pub struct AppliedPort {
     pub range: SlotRange,
     /// What its slots say.
     pub slots: Vec<BackendId>,
+    /// When its connections are ended; nothing before its Service has said so.
+    pub endings: Endings,
 }
 
 /// An entry of `BACKENDS` that serves.
@@ -63,8 +70,8 @@ pub struct AppliedBackend {
     pub id: BackendId,
     /// Its weight.
     pub weight: u32,
-    /// Whether its sockets are ended once it is gone.
-    pub ends: bool,
+    /// How long after it has gone its sockets are ended; `None` for never.
+    pub ends: Option<Duration>,
 }
 
 /// A backend whose endpoint is gone.
@@ -76,8 +83,8 @@ pub struct Gone {
     pub key: BackendKey,
     /// The epoch in which it went.
     pub since: Epoch,
-    /// Whether its sockets are ended.
-    pub ends: bool,
+    /// How long after that its sockets are ended; `None` for never.
+    pub ends: Option<Duration>,
 }
 
 /// The entry of a port that was closed: connections may still name it.
@@ -103,6 +110,8 @@ impl Account {
             max_connections_per_backend: mesh_common::tables::UNLIMITED,
             traffic: TrafficRule::default(),
             outlier: OutlierRule::default(),
+            returned: 0,
+            ended: EndedCounts::default(),
             addresses: Vec::new(),
             ports: Vec::new(),
             backends: BTreeMap::new(),
@@ -128,5 +137,12 @@ impl Account {
     /// Whether it has no port, address or serving backend.
     pub fn is_empty(&self) -> bool {
         self.ports.is_empty() && self.addresses.is_empty() && self.backends.is_empty()
+    }
+}
+
+impl AppliedPort {
+    /// Whether clients reach `desired` through this entry, or would if it had not failed half-way.
+    pub fn serves(&self, desired: &DesiredPort) -> bool {
+        desired.frontends.iter().any(|key| self.frontends.contains(key) || self.dialled.as_ref() == Some(key))
     }
 }

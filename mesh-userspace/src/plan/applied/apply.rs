@@ -1,8 +1,8 @@
 //! What a step that succeeded means for what the maps hold.
 
 use super::{Account, Applied, AppliedBackend, AppliedPort, Freed, Gone, Leaving};
-use crate::plan::{BackendKey, MapOp};
-use mesh_common::address::Protocol;
+use crate::model::Drain;
+use crate::plan::{BackendKey, Endings, MapOp};
 use mesh_common::tables::{BackendId, ServiceId, SlotRange};
 
 impl Applied {
@@ -35,13 +35,13 @@ impl Applied {
             }),
             MapOp::CreateBackend { id, key, account, weight } => {
                 self.backend_ids.take(id.0);
-                let ends = key.protocol == Protocol::Udp; // until the Service says so: remember_ends
+                let ends = Drain::default().ends_after(key.protocol); // until the Service says so: remember
                 self.change(account, |account| {
                     account.backends.insert(key, AppliedBackend { id, weight, ends });
                 });
             }
             MapOp::ReviveBackend { id, key, account, weight } => {
-                let ends = self.gone.remove(&id).is_some_and(|gone| gone.ends);
+                let ends = self.gone.remove(&id).and_then(|gone| gone.ends);
                 self.change(account, |account| {
                     account.gone.remove(&key);
                     account.backends.insert(key, AppliedBackend { id, weight, ends });
@@ -56,7 +56,8 @@ impl Applied {
             }),
             MapOp::OpenPort { id, rule, affinity_timeout, dialled } => {
                 let (frontends, range, slots) = (Vec::new(), SlotRange::default(), Vec::new());
-                let port = AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots };
+                let endings = Endings::default();
+                let port = AppliedPort { id, dialled, frontends, rule, affinity_timeout, range, slots, endings };
                 self.open(rule.account, port);
             }
             MapOp::SetRule { id, rule } => self.change_port(id, |port| port.rule = rule),
@@ -103,9 +104,9 @@ impl Applied {
 
     fn mark_gone(&mut self, id: BackendId, key: BackendKey, account: ServiceId) {
         let since = self.quarantine.now();
-        let mut ends = false;
+        let mut ends = None;
         self.change(account, |account| {
-            ends = account.backends.remove(&key).is_some_and(|backend| backend.ends);
+            ends = account.backends.remove(&key).and_then(|backend| backend.ends);
             account.gone.insert(key, id);
         });
         self.gone.insert(id, Gone { account, key, since, ends });
@@ -183,6 +184,7 @@ impl Applied {
             }
         });
         let Some(port) = closed else { return };
+        self.lifetimes.1 |= self.lifetimes.0.remove(&id).is_some();
         if port.range.len > 0 {
             self.quarantine.put(Freed::Slots(port.range));
         }
@@ -195,6 +197,7 @@ impl Applied {
         self.leaving.remove(&id);
         self.empty.remove(&id);
         self.entries.remove(&id);
+        self.probes.1 |= self.probes.0.remove(&id).is_some();
         if let Some(service) = self.accounts.remove(&id).and_then(|account| account.service) {
             self.names.remove(&service);
         }

@@ -13,8 +13,8 @@ pub use filter::FilterBits;
 pub use ids::Ids;
 pub use quarantine::{Epoch, Freed, Quarantine};
 
-use super::{DesiredPort, DesiredService, Sizes};
-use crate::model::ServiceKey;
+use super::{DesiredPort, DesiredService, Ended, Endings, Sizes};
+use crate::model::{Probe, ServiceKey};
 use mesh_common::address::{Address, Protocol};
 use mesh_common::tables::{BackendId, FrontendKey, ServiceId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -37,6 +37,10 @@ pub struct Applied {
     pub(crate) leaving: BTreeMap<ServiceId, Leaving>,
     /// Accounts that hold nothing any more, and since when.
     pub(crate) empty: BTreeMap<ServiceId, Epoch>,
+    /// Entries of ports whose connections may not last for any time, and whether that has changed.
+    pub(crate) lifetimes: (BTreeMap<ServiceId, Endings>, bool),
+    /// Accounts whose ejected backends are asked whether they are back, and whether that has changed.
+    pub(crate) probes: (BTreeMap<ServiceId, Probe>, bool),
     pub(crate) service_ids: Ids,
     pub(crate) backend_ids: Ids,
     pub(crate) arena: Arena,
@@ -57,6 +61,8 @@ impl Applied {
             gone: BTreeMap::new(),
             leaving: BTreeMap::new(),
             empty: BTreeMap::new(),
+            lifetimes: (BTreeMap::new(), false),
+            probes: (BTreeMap::new(), false),
             service_ids: Ids::new(sizes.services, &BTreeSet::new()),
             backend_ids: Ids::new(sizes.backends, &BTreeSet::new()),
             arena: Arena::new(sizes.slots),
@@ -187,22 +193,66 @@ impl Applied {
         }
     }
 
-    /// Remembers for each backend whether its sockets are to be ended once it is gone: its port decides, and for one
-    /// that has none any more the ports of its protocol.
-    pub fn remember_ends(&mut self, service: &ServiceKey, desired: &DesiredService) {
+    /// Remembers what the agent itself keeps to: whether ejected backends are asked, and when connections are ended, of each port
+    /// and of each backend once it is gone. Its port decides, and for one that has none any more, as one that has gone
+    /// already, the ports of its protocol.
+    pub fn remember(&mut self, service: &ServiceKey, desired: &DesiredService) {
         let Some(account) = self.names.get(service).and_then(|id| self.accounts.get_mut(id)) else { return };
+        let (probes, changed) = &mut self.probes;
+        *changed |= match desired.probe {
+            Some(probe) => probes.insert(account.id, probe) != Some(probe),
+            None => probes.remove(&account.id).is_some(),
+        };
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let of_protocol = |port: &&DesiredPort| port.frontends.iter().any(|key| key.protocol() == protocol);
             let Some(port) = desired.ports.iter().find(of_protocol) else { continue };
             let backends = account.backends.iter_mut().filter(|(key, _)| key.protocol == protocol);
-            backends.for_each(|(_, backend)| backend.ends = port.end_gone);
+            backends.for_each(|(_, backend)| backend.ends = port.endings.gone);
+            for (_, id) in account.gone.iter().filter(|(key, _)| key.protocol == protocol) {
+                if let Some(gone) = self.gone.get_mut(id) {
+                    gone.ends = port.endings.gone;
+                }
+            }
         }
         for port in &desired.ports {
             for key in port.slots.iter().chain(&port.kept) {
                 if let Some(backend) = account.backends.get_mut(key) {
-                    backend.ends = port.end_gone;
+                    backend.ends = port.endings.gone;
                 }
             }
+            for live in account.ports.iter_mut().filter(|live| live.serves(port)) {
+                live.endings = port.endings;
+                let (lifetimes, changed) = &mut self.lifetimes;
+                *changed |= if port.endings.has_lifetime() {
+                    lifetimes.insert(live.id, port.endings) != Some(port.endings)
+                } else {
+                    lifetimes.remove(&live.id).is_some()
+                };
+            }
+        }
+    }
+
+    /// Whose connections may not last for any time, by the entry of the port, if that has changed since the last call.
+    pub fn take_lifetimes(&mut self) -> Option<BTreeMap<ServiceId, Endings>> {
+        std::mem::take(&mut self.lifetimes.1).then(|| self.lifetimes.0.clone())
+    }
+
+    /// Whose ejected backends are asked whether they are back, by account, if that has changed since the last call.
+    pub fn take_probes(&mut self) -> Option<BTreeMap<ServiceId, Probe>> {
+        std::mem::take(&mut self.probes.1).then(|| self.probes.0.clone())
+    }
+
+    /// Notes that a backend came back since it answered the agent.
+    pub fn note_returned(&mut self, account: ServiceId) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.returned += 1;
+        }
+    }
+
+    /// Notes that the agent ended a connection.
+    pub fn note_ended(&mut self, account: ServiceId, why: Ended) {
+        if let Some(account) = self.accounts.get_mut(&account) {
+            account.ended[why as usize] += 1;
         }
     }
 

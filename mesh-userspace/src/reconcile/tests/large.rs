@@ -3,7 +3,7 @@
 use super::world::{expected_of, meaning};
 use crate::maps::{KernelFds, KernelMaps, Maps, MemoryMaps};
 use crate::model::ServiceKey;
-use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes, Subject};
+use crate::plan::{BackendKey, DesiredPort, DesiredService, Endings, Sizes, Subject};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
@@ -34,7 +34,7 @@ fn desired(service: u32, endpoints: impl Iterator<Item = u32>) -> DesiredService
         affinity_timeout: 0,
         slots: endpoints.map(backend).collect(),
         kept: Vec::new(),
-        end_gone: false,
+        endings: Endings::default(),
     };
     DesiredService { addresses: vec![address], ports: vec![port], ..DesiredService::default() }
 }

@@ -2,7 +2,7 @@
 
 use super::world::{cluster_ip, endpoint, name};
 use crate::maps::{Maps, MemoryMaps};
-use crate::plan::{BackendKey, DesiredPort, DesiredService, Sizes};
+use crate::plan::{BackendKey, DesiredPort, DesiredService, Endings, Sizes};
 use crate::reconcile::Reconciler;
 use mesh_common::address::{Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
@@ -25,7 +25,7 @@ pub fn port(service: u8, number: u16, endpoints: &[u8]) -> DesiredPort {
         affinity_timeout: 0,
         slots: endpoints.iter().map(|&e| endpoint(service, e, 80, Protocol::Tcp)).collect(),
         kept: Vec::new(),
-        end_gone: false,
+        endings: Endings::default(),
     }
 }
 

@@ -3,11 +3,12 @@
 use super::convergence::ROOMY;
 use super::small::{Agent, agent, close, connect, frontend, grace, id, key, port, put, service, simple};
 use super::world::{cluster_ip, name};
-use crate::maps::Maps;
+use crate::agent::monotonic;
+use crate::maps::{Maps, MemoryMaps};
 use crate::plan::{DesiredService, MapOp, Subject, diff};
-use crate::reconcile::State;
-use mesh_common::tables::{BackendState, CONFIRMED};
-use std::time::Instant;
+use crate::reconcile::{Ending, Reconciler, State};
+use mesh_common::tables::{BackendId, BackendState, CONFIRMED};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_new_service_is_built_before_anyone_is_led_to_it() {
@@ -77,8 +78,7 @@ fn an_endpoint_that_comes_back_keeps_its_id_and_its_count() {
     connect(&mut agent, 7, 0, before, CONFIRMED);
     put(&mut agent, 0, Some(simple(0, &[2])));
     while grace(&mut agent) {}
-    let gone = agent.take_gone();
-    assert_eq!(gone.iter().map(|gone| (gone.key, gone.ends)).collect::<Vec<_>>(), [(key(0, 1), false)]);
+    assert_eq!(agent.service_counts(&name(0)).unwrap().backends.len(), 2);
     put(&mut agent, 0, Some(simple(0, &[1, 2])));
     let counts = agent.service_counts(&name(0)).unwrap();
     let back = counts.backends.iter().find(|b| b.key == key(0, 1)).unwrap();
@@ -195,17 +195,59 @@ fn an_address_that_another_service_holds_is_waited_for() {
     assert_eq!(agent.maps().frontends().unwrap(), [(frontend(0, 80), account)]);
 }
 
-#[test]
-fn sockets_of_a_backend_end_as_its_port_says() {
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A Service that had two backends of which the second, with a connection, has gone; as it is asked for.
+fn gone(ends: Option<Duration>) -> (Agent, DesiredService, BackendId) {
     let mut agent = agent(ROOMY);
     let mut desired = simple(0, &[1, 2]);
-    desired.ports[0].end_gone = true;
+    desired.ports[0].endings.gone = ends;
     put(&mut agent, 0, Some(desired.clone()));
+    let backend = id(&agent, 0, 2);
+    connect(&mut agent, 7, 0, backend, CONFIRMED);
     desired.ports[0].slots = vec![key(0, 1)];
-    put(&mut agent, 0, Some(desired));
-    let [gone] = &agent.take_gone()[..] else { panic!("one went") };
-    assert_eq!((gone.key, gone.ends, gone.service.clone()), (key(0, 2), true, Some(name(0))));
-    assert!(agent.take_gone().is_empty());
+    put(&mut agent, 0, Some(desired.clone()));
+    (agent, desired, backend)
+}
+
+#[test]
+fn sockets_of_a_backend_end_as_its_port_says_and_no_sooner_than_is_known_what_it_says() {
+    let before = monotonic();
+    let (mut agent, mut desired, backend) = gone(Some(GRACE));
+    let later = monotonic() + 2 * GRACE.as_nanos() as u64;
+    assert_eq!(agent.ending(later), Ending::default(), "another source has yet to report");
+    agent.first_list_done();
+    agent.sync(Instant::now());
+    let ending = agent.ending(monotonic());
+    let at = ending.next.unwrap();
+    assert!(ending.due.is_empty() && at >= before + GRACE.as_nanos() as u64 && at < later);
+    let due = Ending { due: [backend].into(), next: None };
+    assert_eq!((agent.ending(at - 1).next, agent.ending(at)), (Some(at), due.clone()));
+    // The clock started when it went, whatever is asked for since.
+    for (ends, expected) in [(None, Ending::default()), (Some(Duration::ZERO), due)] {
+        desired.ports[0].endings.gone = ends;
+        put(&mut agent, 0, Some(desired.clone()));
+        assert_eq!(agent.ending(monotonic()), expected, "{ends:?}");
+    }
+    while grace(&mut agent) {}
+    close(&mut agent, 7);
+    assert_eq!(agent.ending(later), Ending::default(), "nothing is left");
+}
+
+#[test]
+fn the_next_agent_goes_on_with_the_clock_of_the_one_before() {
+    let (mut agent, desired, backend) = gone(Some(GRACE));
+    agent.first_list_done();
+    agent.sync(Instant::now());
+    let ending = agent.ending(monotonic());
+    let maps = std::mem::replace(agent.maps_mut(), MemoryMaps::new(ROOMY));
+    let mut next = Reconciler::adopt(maps, || Ok(())).unwrap();
+    next.set(name(0), Some(desired));
+    next.sync(Instant::now());
+    next.first_list_done();
+    next.sync(Instant::now());
+    assert_eq!(next.ending(monotonic()), ending);
+    assert_eq!(next.ending(ending.next.unwrap()).due, [backend].into());
 }
 
 #[test]
@@ -231,14 +273,19 @@ fn services_go_at_once_unless_one_waits_to_come() {
 #[test]
 fn a_backend_drains_until_no_program_can_reach_it_and_no_connection_is_open() {
     let mut agent = agent(ROOMY);
-    put(&mut agent, 0, Some(simple(0, &[1, 2])));
+    agent.first_list_done();
+    let mut desired = simple(0, &[1, 2]);
+    desired.ports[0].endings.gone = Some(Duration::ZERO);
+    put(&mut agent, 0, Some(desired.clone()));
     let backend = id(&agent, 0, 1);
-    assert!(!agent.is_draining(backend));
-    put(&mut agent, 0, Some(simple(0, &[2])));
-    assert!(agent.is_draining(backend), "a program may have picked it");
+    let is_draining = |agent: &Agent| agent.ending(monotonic()).due.contains(&backend);
+    assert!(!is_draining(&agent));
+    desired.ports[0].slots = vec![key(0, 2)];
+    put(&mut agent, 0, Some(desired));
+    assert!(is_draining(&agent), "a program may have picked it");
     connect(&mut agent, 7, 0, backend, CONFIRMED);
     while grace(&mut agent) {}
-    assert!(agent.is_draining(backend));
+    assert!(is_draining(&agent));
     close(&mut agent, 7);
-    assert!(!agent.is_draining(backend));
+    assert!(!is_draining(&agent));
 }

@@ -2,7 +2,7 @@
 
 use crate::maps::Maps;
 use crate::model::ServiceKey;
-use crate::plan::{BackendKey, DesiredPort, DesiredService};
+use crate::plan::{BackendKey, DesiredPort, DesiredService, Endings};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::{
@@ -11,6 +11,7 @@ use mesh_common::tables::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// Services of a cluster.
 pub const SERVICES: u8 = 4;
@@ -105,7 +106,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         let algorithm = Algorithm::ALL[numbers.below(4) as usize];
         let hash = HashBy::ALL[numbers.below(2) as usize];
         let affinity_timeout = u64::from(numbers.one_in(3)) * 10_800_000_000_000;
-        let end_gone = numbers.one_in(2);
+        let endings = Endings { gone: numbers.one_in(2).then_some(Duration::ZERO), ..Endings::default() };
         let outlier = numbers.one_in(2);
         ports.push(DesiredPort {
             frontends,
@@ -116,7 +117,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
             affinity_timeout,
             slots,
             kept,
-            end_gone,
+            endings,
         });
     }
     let backends = ports.iter().flat_map(|port| port.slots.iter().chain(&port.kept)).copied().collect::<BTreeSet<_>>();
@@ -142,6 +143,7 @@ fn desired(service: u8, addresses: Vec<Address>, numbers: &mut Numbers) -> Desir
         max_connections_per_backend,
         traffic,
         outlier,
+        probe: None,
         weights,
     }
 }

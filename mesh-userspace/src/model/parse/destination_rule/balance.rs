@@ -94,7 +94,7 @@ fn warmup(report: &mut Report, base: &str, written: &Value) -> Option<SlowStart>
 }
 
 /// A duration as Istio writes it: `1h30m`, `300s`, `1.5s`. Nothing that the library would overflow by.
-fn duration_of(text: &str) -> Option<Duration> {
+pub(super) fn duration_of(text: &str) -> Option<Duration> {
     let plain = text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
     plain.then(|| text.parse::<kube::core::Duration>().ok()).flatten().map(Into::into)
 }

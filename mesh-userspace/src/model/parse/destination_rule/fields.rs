@@ -136,16 +136,12 @@ pub const TRAFFIC: &[Field] = &[
         "the connection is the client's own",
         "set it in the client or by sysctl",
     ),
-    unsupported(
+    honoured(
         "connectionPool.tcp.idleTimeout",
-        "connections are not ended for being idle yet",
-        "set it in the server",
+        "by the agent of the client's node, in whole seconds, rounded up ([ending.md](ending.md)); less than a second is not \
+         served; left out or 0s it is none (Istio's own is an hour)",
     ),
-    unsupported(
-        "connectionPool.tcp.maxConnectionDuration",
-        "connections are not ended for their age yet",
-        "set it in the server",
-    ),
+    honoured("connectionPool.tcp.maxConnectionDuration", "likewise, from connect()"),
     object("connectionPool.http"),
     unsupported("connectionPool.http.http1MaxPendingRequests", HTTP, "write connectionPool.tcp.maxConnections"),
     unsupported("connectionPool.http.http2MaxRequests", HTTP, "write connectionPool.tcp.maxConnections"),

@@ -6,6 +6,7 @@
 mod balance;
 pub mod fields;
 mod host;
+mod lifetime;
 mod locality;
 mod outlier;
 mod walk;
@@ -13,7 +14,7 @@ mod walk;
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, metadata};
-use crate::model::{Balance, Finding, Kind, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
+use crate::model::{Balance, Drain, Finding, Kind, Lifetime, Limits, Policy, PortPolicy, ServiceKey, Wildcard};
 use host::Host;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -42,10 +43,12 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
     let limits = Limits { max_connections: max_connections(&mut report, traffic), ..Limits::default() };
     let (algorithm, balance) = balance::read(names, &mut report, "spec.trafficPolicy", traffic);
     let outlier = outlier::outlier_detection(&mut report, traffic);
+    let lifetime = lifetime::read(&mut report, "spec.trafficPolicy", traffic);
     let ports = ports(names, &mut report, traffic);
     let (mut targets, mut wildcard) = targets(&mut report, spec, &namespace);
     let shares_out = algorithm.is_some() || balance != Balance::default();
-    let asks = limits != Limits::default() || shares_out || outlier.is_some() || !ports.is_empty();
+    let ends = lifetime != Lifetime::default();
+    let asks = limits != Limits::default() || shares_out || outlier.is_some() || ends || !ports.is_empty();
     if !(asks && is_for_all(&mut report, spec)) {
         // It takes nothing from a policy that asks for something.
         (targets, wildcard) = (Vec::new(), None);
@@ -60,6 +63,8 @@ pub(super) fn parse(names: &mut Names, object: &DestinationRuleManifest) -> Resu
         algorithm,
         balance,
         outlier,
+        drain: Drain::default(),
+        lifetime,
         ports,
         created: metadata::created(&object.metadata),
         generation: object.metadata.generation,
@@ -121,8 +126,9 @@ fn ports(names: &mut Names, report: &mut Report, traffic: &Value) -> BTreeMap<u1
         let (algorithm, balance) = balance::read(names, report, &base, settings);
         // New backends are new for all ports.
         let balance = Balance { slow_start: None, ..balance };
+        let lifetime = lifetime::read(report, &base, settings);
         // The first of a port, as in Istio.
-        ports.entry(number).or_insert(PortPolicy { algorithm, balance });
+        ports.entry(number).or_insert(PortPolicy { algorithm, balance, lifetime });
     }
     ports
 }

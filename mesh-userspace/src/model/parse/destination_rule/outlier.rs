@@ -33,6 +33,7 @@ pub(super) fn outlier_detection(report: &mut Report, traffic: &Value) -> Option<
         interval: fields.time("interval").unwrap_or(10_000),
         max_ejection_percent: fields.percent("maxEjectionPercent").unwrap_or(10),
         min_health_percent: fields.percent("minHealthPercent").unwrap_or(0),
+        probe: None,
     };
     (detection.connects > 0 || detection.resets > 0).then_some(detection)
 }

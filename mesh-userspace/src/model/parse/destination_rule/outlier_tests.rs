@@ -20,6 +20,7 @@ fn what_is_not_written_is_as_in_istio() {
         interval: 10_000,
         max_ejection_percent: 10,
         min_health_percent: 0,
+        probe: None,
     };
     assert_eq!(detection(&json!({})), Some(expected));
     let written =
