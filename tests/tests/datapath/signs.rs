@@ -84,6 +84,8 @@ fn a_backend_that_is_slow_by_20_ms_is_out_after_some_tens_of_answers_and_no_othe
         "{why}"
     );
     assert_eq!(ejected(scene.agent())?, 1);
+    let notes = scene.agent().ask(&["explain", "tcp", "10.96.0.10:80"])?["notes"].to_string();
+    assert!(notes.contains("outlier detection: answers take ") && notes.contains("; of the slowest, "), "{notes}");
     // The others take what it does not, in equal parts.
     let (answers, failed) = scene.visit(400)?;
     assert!(
