@@ -1,21 +1,22 @@
-//! How long backends take to answer: medians, kept in one word each, by which one that is slower than the others is found.
+//! How long backends take to answer: quantiles, kept in one word each, by which one that is slower than the others is found.
 //!
-//! An estimate of a median needs no samples: each answer moves it by an eighth towards itself, up as often as down once
-//! half of all answers are above it. So a backend's estimate cannot be moved far by the few answers that are slow
-//! everywhere, and that of a Service is of its quick backends while most of its answers come from them.
+//! An estimate of a quantile needs no samples. Each answer moves that of a Service by an eighth towards itself, up as far as
+//! down: it settles where half of all answers are above it, the median, which is of the quick backends while most answers come
+//! from these. That of a backend falls three steps for each that it rises: it settles at the lower quartile, so that it passes
+//! the Service's median only where three quarters of the backend's answers are above that. Where answers are slow now and then
+//! on all backends, or half of the time on a busy node, nobody's is.
 
 use crate::atomic::Atomic64;
 use crate::tables::SlowRule;
 
-/// What an answer makes of a median (nanoseconds; 0 for none yet). It never passes the answer.
+/// What an answer makes of an estimate (nanoseconds; 0 for none yet) that falls by `fall`. It never passes the answer.
 #[inline(always)]
-const fn moved(median: u64, answer: u64) -> u64 {
-    if median == 0 {
+const fn moved(estimate: u64, answer: u64, fall: u64) -> u64 {
+    if estimate == 0 {
         return if answer == 0 { 1 } else { answer };
     }
-    // As far down as up, by proportion: nine eighths, eight ninths.
-    let (up, down) = (median + median / 8 + 1, median - median / 9);
-    if answer > median {
+    let (up, down) = (estimate + estimate / 8 + 1, estimate - fall);
+    if answer > estimate {
         if answer < up { answer } else { up }
     } else if answer > down {
         answer
@@ -24,21 +25,33 @@ const fn moved(median: u64, answer: u64) -> u64 {
     }
 }
 
+/// As far down as up, by proportion: nine eighths, eight ninths.
+#[inline(always)]
+const fn median(estimate: u64, answer: u64) -> u64 {
+    moved(estimate, answer, estimate / 9)
+}
+
+/// Three times as far down as up: eight ninths, three times over.
+#[inline(always)]
+const fn quartile(estimate: u64, answer: u64) -> u64 {
+    moved(estimate, answer, estimate / 10 * 3)
+}
+
 /// Notes that a backend took `answer` nanoseconds, below 2^40; whether it is slower than its Service's others by what the
 /// rule says. Whoever writes at the same time may undo one step: it is an estimate.
 #[inline(always)]
 pub fn is_slow(backend: &Atomic64, service: &Atomic64, rule: SlowRule, answer: u64) -> bool {
-    let all = moved(service.load(), answer);
+    let all = median(service.load(), answer);
     service.store(all);
     // A backend that nothing is known of is like the others.
     let known = backend.load();
-    let own = moved(if known == 0 { all } else { known }, answer);
+    let own = quartile(if known == 0 { all } else { known }, answer);
     backend.store(own);
     let (percent, least) = (u64::from(rule.percent), u64::from(rule.least) * 1_000_000);
     percent != 0 && own > all / 100 * percent && own > all + least
 }
 
-/// Forgets a backend's median: it is ejected, or comes back.
+/// Forgets a backend's quartile: it is ejected, or comes back.
 #[inline(always)]
 pub fn forget(backend: &Atomic64) {
     backend.store(0);
@@ -54,20 +67,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_median_stays_among_the_answers(answers in proptest::collection::vec(1u64..1 << 40, 1..300)) {
-            let mut median = 0;
-            for answer in &answers {
-                median = moved(median, *answer);
+        fn an_estimate_stays_among_the_answers(answers in proptest::collection::vec(1u64..1 << 40, 1..300)) {
+            for estimate in [median, quartile] {
+                let end = answers.iter().fold(0, |before, &answer| estimate(before, answer));
+                prop_assert!(answers.iter().min() <= Some(&end) && Some(&end) <= answers.iter().max());
             }
-            prop_assert!(answers.iter().min() <= Some(&median) && Some(&median) <= answers.iter().max());
         }
 
         #[test]
         fn of_backends_that_are_alike_none_is_slow_however_uneven_their_answers(
             seed: u64,
-            slow_share in 0u64..=10,
+            slow_share in 0u64..=33,
         ) {
-            // Up to one answer in ten takes a hundred times as long, whichever backend it is of.
+            // Up to one answer in three takes hundreds of times as long, whichever backend it is of.
             let (backends, service) = ([const { Atomic64::new(0) }; 4], Atomic64::new(0));
             let mut state = seed | 1;
             let mut next = |below: u64| {
@@ -75,10 +87,10 @@ mod tests {
                 (state >> 33) % below
             };
             for step in 0..20_000 {
-                let answer = if next(100) < slow_share { 100 * MS } else { MS / 2 + next(MS) };
+                let answer = if next(100) < slow_share { 100 * MS } else { MS / 4 + next(MS / 4) };
                 // Before the Service's own median has settled nothing can be said of it.
                 let slow = is_slow(&backends[next(4) as usize], &service, RULE, answer);
-                prop_assert!(step < 200 || !slow);
+                prop_assert!(step < 500 || !slow);
             }
         }
     }
@@ -115,8 +127,8 @@ mod tests {
         };
         quick(&service);
         let first = until_found(&backend).unwrap();
-        assert!((10..=20).contains(&first), "{first}");
+        assert!((10..=30).contains(&first), "{first}");
         forget(&backend);
-        assert!((10..=20).contains(&until_found(&backend).unwrap()));
+        assert!((10..=30).contains(&until_found(&backend).unwrap()));
     }
 }

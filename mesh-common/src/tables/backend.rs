@@ -37,8 +37,8 @@ pub struct Backend {
     pub since: Atomic64,
     /// [`crate::outlier::Standing`], packed: whether it is ejected. Written by: programs; agent where nothing refers to it.
     pub standing: Atomic64,
-    /// Its median time to the first answer, nanoseconds, where [`super::SlowRule`] asks for it; 0 for unknown. Written by:
-    /// programs; agent where nothing refers to it.
+    /// The lower quartile of its times to the first answer, nanoseconds, where [`super::SlowRule`] asks for it; 0 for unknown.
+    /// Written by: programs; agent where nothing refers to it.
     pub answer: Atomic64,
 }
 

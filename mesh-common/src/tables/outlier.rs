@@ -39,7 +39,7 @@ pub struct Thresholds {
     pub slow: SlowRule,
 }
 
-/// When a backend's answers are slow, by its median time to the first answer against that of its Service.
+/// When a backend's answers are slow: the lower quartile of its times to the first answer against the median of its Service's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct SlowRule {
     /// More than so many per cent of the Service's; 0 for never.

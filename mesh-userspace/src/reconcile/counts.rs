@@ -25,6 +25,8 @@ pub struct ServiceCounts {
     pub max_connections_per_backend: u64,
     /// When its backends are ejected; `None` for never.
     pub outlier: Option<OutlierRule>,
+    /// The median time to the first answers of all backends, nanoseconds; 0 where that is not known.
+    pub answer: u64,
     /// Backends that count as ejected.
     pub ejected: u64,
     /// Ejections since the account was opened.
@@ -72,6 +74,8 @@ pub struct BackendCounts {
     pub weight: u64,
     /// Whether it fails, and is ejected.
     pub standing: Standing,
+    /// The lower quartile of the times to its first answers, nanoseconds; 0 where that is not known.
+    pub answer: u64,
 }
 
 impl BackendCounts {
@@ -109,15 +113,17 @@ impl<M: Maps> Reconciler<M> {
             .collect();
         let in_slots: BTreeSet<BackendId> = ports.iter().flat_map(|port| &port.slots).copied().collect();
         let figures = |id| {
-            let figures = |entry: &BackendCell| (entry.active.load(), entry.weight.load(), entry.standing.load());
-            arrays.backend(id).map_or((0, 1, 0), figures)
+            let figures = |entry: &BackendCell| {
+                (entry.active.load(), entry.weight.load(), entry.standing.load(), entry.answer.load())
+            };
+            arrays.backend(id).map_or((0, 1, 0, 0), figures)
         };
         let serving = account.backends.iter().map(|(&key, backend)| (key, backend.id, BackendState::Serving));
         let gone = account.gone.iter().map(|(&key, &id)| (key, id, BackendState::Gone));
         let backends = serving.chain(gone).map(|(key, id, state)| {
-            let (active, weight, standing) = figures(id);
+            let (active, weight, standing, answer) = figures(id);
             let standing = Standing::unpack(standing);
-            BackendCounts { id, key, state, in_slots: in_slots.contains(&id), active, weight, standing }
+            BackendCounts { id, key, state, in_slots: in_slots.contains(&id), active, weight, standing, answer }
         });
         Some(ServiceCounts {
             account: account.id,
@@ -125,6 +131,7 @@ impl<M: Maps> Reconciler<M> {
             max_connections: account.max_connections,
             max_connections_per_backend: account.max_connections_per_backend,
             outlier: account.ports.iter().any(|port| port.rule.outlier).then_some(account.outlier),
+            answer: arrays.traffic(account.id).map_or(0, |entry| entry.answer.load()),
             ejected: arrays.outlier(account.id).map_or(0, |entry| entry.ejected.load()),
             ejections: arrays.outlier(account.id).map_or(0, |entry| entry.ejections.load()),
             account_reasons: self.reasons(account.id),

@@ -61,14 +61,21 @@ impl Bars {
     fn draw_into(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        let highest = self.groups.iter().flat_map(|group| &group.heights).fold(1.0, |a: f64, b| a.max(*b)) * 1.1;
+        // The names of the kinds stand above the bars.
+        let highest = self.groups.iter().flat_map(|group| &group.heights).fold(1.0, |a: f64, b| a.max(*b)) * 1.4;
         let mut chart = ChartBuilder::on(&area)
             .caption(self.title, ("sans-serif", 20))
             .margin(10)
             .x_label_area_size(40)
             .y_label_area_size(50)
             .build_cartesian_2d(0.0..place(self.groups.len()), 0.0..highest)?;
-        chart.configure_mesh().disable_x_mesh().disable_x_axis().y_desc(self.unit).draw()?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .disable_x_axis()
+            .light_line_style(TRANSPARENT)
+            .y_desc(self.unit)
+            .draw()?;
         for (kind, (name, colour)) in self.kinds.iter().zip(COLOURS).enumerate() {
             let bar = |(position, group): (usize, &Group)| {
                 let width = 0.8 / place(KINDS);

@@ -84,6 +84,8 @@ fn a_backend_that_is_slow_by_20_ms_is_out_after_some_tens_of_answers_and_no_othe
         "{why}"
     );
     assert_eq!(ejected(scene.agent())?, 1);
+    let notes = scene.agent().ask(&["explain", "tcp", "10.96.0.10:80"])?["notes"].to_string();
+    assert!(notes.contains("outlier detection: answers take ") && notes.contains("; of the slowest, "), "{notes}");
     // The others take what it does not, in equal parts.
     let (answers, failed) = scene.visit(400)?;
     assert!(
@@ -123,6 +125,44 @@ fn a_slow_backend_comes_back_and_stays_once_it_is_quick_also_without_an_agent() 
     })?;
     let (answers, failed) = scene.visit(1_000)?;
     assert!(failed == 0 && answers["bad"] >= 100, "{answers:?}");
+    Ok(())
+}
+
+/// Delays every packet that the pod sends by 20 ms: what its own sockets send goes out through a tun device, is held there,
+/// and comes back in to be forwarded.
+const SLOW_NETWORK: &str = "
+import fcntl, heapq, os, select, struct, subprocess, time
+def run(line): subprocess.run(line.split(), check=True)
+tun = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH', b'slow', 0x1001)) # TUNSETIFF: IFF_TUN | IFF_NO_PI
+for name, value in [('ip_forward', 1), ('conf/all/rp_filter', 0), ('conf/slow/rp_filter', 0), ('conf/slow/accept_local', 1)]:
+    open('/proc/sys/net/ipv4/' + name, 'w').write(str(value))
+run('ip link set slow up')
+run('ip route add default dev slow table 100')
+run('ip rule add iif lo lookup 100')
+print('ready', flush=True)
+waiting = []
+while True:
+    rest = max(0, waiting[0][0] - time.monotonic()) if waiting else None
+    if select.select([tun], [], [], rest)[0]:
+        heapq.heappush(waiting, (time.monotonic() + 0.02, os.read(tun, 2000)))
+    while waiting and waiting[0][0] <= time.monotonic():
+        os.write(tun, heapq.heappop(waiting)[1])
+";
+
+#[test]
+fn a_backend_whose_network_is_slow_by_20_ms_is_out_too() -> Result<()> {
+    let detection = json!({
+        "consecutiveFailures": 5, "slowAnswerPercent": 300, "baseEjectionSeconds": 600, "maxEjectionSeconds": 600,
+    });
+    let scene = Scene::with(4, &detection)?;
+    let _quick = scene.bad.serve(&[Listen::tcp(8080)])?;
+    let _network = scene.bad.start("python3", &["-c".to_owned(), SLOW_NETWORK.to_owned()])?;
+    let (answers, failed) = scene.visit(400)?;
+    let met = answers.get("bad").copied().unwrap_or_default();
+    assert!(failed == 0 && (1..=40).contains(&met), "{failed}: {answers:?}");
+    assert_eq!(ejected(scene.agent())?, 1);
+    assert!(explained(scene.agent())?["bad"].1.ends_with("its answers are slower than the others'"));
     Ok(())
 }
 

@@ -397,6 +397,26 @@ fn note_ejection(counts: Option<&ServiceCounts>, all_out: bool, explanation: &mu
         _ if all_out && ejected > 0 => "outlier detection: all are ejected, which is ignored".to_owned(),
         most => format!("outlier detection: {ejected} of at most {most} backends of the Service are ejected"),
     });
+    explanation.notes.extend(counts.and_then(note_answers));
+}
+
+/// Says how long backends take to answer, where they are judged by it.
+fn note_answers(counts: &ServiceCounts) -> Option<String> {
+    let slow = counts.outlier.map(|rule| rule.thresholds.slow).filter(|slow| slow.percent != 0)?;
+    if counts.answer == 0 {
+        return Some("outlier detection: no answer was measured yet".to_owned());
+    }
+    #[expect(clippy::cast_precision_loss, reason = "shown to a hundredth of a millisecond")]
+    let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+    let all = ms(counts.answer);
+    let most = (all * f64::from(slow.percent) / 100.0).max(all + f64::from(slow.least));
+    let known = counts.backends.iter().filter(|backend| backend.in_slots && backend.answer > 0);
+    let slowest = known.max_by_key(|backend| backend.answer);
+    let slowest = slowest.map(|of| format!("; of the slowest, {}, longer than {:.2} ms", of.key, ms(of.answer)));
+    let text = format!(
+        "outlier detection: answers take {all:.2} ms at the median, and a backend is ejected when three quarters of its take longer than {most:.2} ms"
+    );
+    Some(text + &slowest.unwrap_or_default())
 }
 
 /// What Maglev hashes by a policy; `None` for another algorithm.

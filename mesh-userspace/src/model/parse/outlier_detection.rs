@@ -43,12 +43,12 @@ pub struct OutlierDetectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub min_health_percent: Option<u32>,
-    /// Ejects an endpoint, too, whose median time to the first byte of its answers is more than so many per cent of that of all
-    /// endpoints of the Service: 300 for three times as slow. Not looked at when absent.
+    /// Ejects an endpoint, too, three quarters of whose answers take more than so many per cent of the Service's median time to
+    /// the first byte: 300 for three times as slow. Not looked at when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 110, max = 60_000))]
     pub slow_answer_percent: Option<u32>,
-    /// And is longer than that by more than so many milliseconds; 5 by default. Says nothing without slowAnswerPercent.
+    /// And longer than that median by more than so many milliseconds; 5 by default. Says nothing without slowAnswerPercent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 60_000))]
     pub slow_answer_milliseconds: Option<u32>,
