@@ -33,7 +33,7 @@ pub struct Backend {
     pub active: Atomic64,
     /// Its weight against the Service's other backends, below 2^32; 0 counts as 1. Written by: agent.
     pub weight: Atomic64,
-    /// When it began to serve, the start of its slow start; once it is gone, when it went. Monotonic clock, ns. Written by: agent.
+    /// When it began to serve (for its slow start) or, once it is gone, when it went; ns, monotonic. Written by: agent.
     pub since: Atomic64,
     /// [`crate::outlier::Standing`], packed: whether it is ejected. Written by: programs; agent where nothing refers to it.
     pub standing: Atomic64,

@@ -1,10 +1,12 @@
 //! Asking backends that are ejected whether they take connections again, where their Service's policy wants that.
 //!
-//! A probe is a TCP connect from the agent's own network namespace to the endpoint's own address; it sends nothing. One that
-//! succeeds ends an ejection for connects that failed before its time. An ejection for resets runs its time: a handshake says
-//! nothing about a server that resets after it. A probe that fails changes nothing.
+//! A probe is a TCP connect from the agent's own network namespace to the endpoint's own address; it sends nothing. One
+//! that succeeds ends an ejection for connects that failed before its time. An ejection for resets runs its time: a
+//! handshake says nothing about a server that resets after it. A probe that fails changes nothing.
 
-use crate::maps::Arrays;
+use super::clock;
+use super::engine::Engine;
+use crate::maps::{Arrays, Maps};
 use crate::model::Probe;
 use crate::plan::BackendKey;
 use crate::plan::applied::Account;
@@ -17,6 +19,9 @@ use tokio::net::TcpStream;
 
 /// Most probes under way at once; the others wait for their turn.
 const AT_ONCE: usize = 64;
+
+/// When those that found no room are looked at again.
+const SOONEST: Duration = Duration::from_secs(1);
 
 /// Whose ejected backends are asked, by account, and how.
 pub type Rules = BTreeMap<ServiceId, Probe>;
@@ -70,8 +75,8 @@ impl Probes {
             return Vec::new();
         }
         self.look = self.rules.values().map(|probe| now + probe.interval).min();
-        let (mut due, mut out) = (Vec::new(), HashSet::new());
-        for (&id, probe) in &self.rules {
+        let (mut wanted, mut out) = (Vec::new(), HashSet::new());
+        for (&id, &probe) in &self.rules {
             let is_any = arrays.outlier(id).is_some_and(|outlier| outlier.ejected.load() > 0);
             let Some(account) = account(id).filter(|_| is_any) else { continue };
             let connects = account.outlier.thresholds.connects;
@@ -84,17 +89,30 @@ impl Probes {
                     continue;
                 }
                 out.insert(backend.id);
-                let waits = self.next.get(&backend.id).is_some_and(|next| now < *next);
-                if waits || due.len() + self.under_way.len() >= AT_ONCE || !self.under_way.insert(backend.id) {
-                    continue;
+                let next = self.next.get(&backend.id).copied();
+                if next.is_none_or(|next| next <= now) && !self.under_way.contains(&backend.id) {
+                    wanted.push((
+                        next,
+                        Found { account: id, id: backend.id, key, standing: word, answered: false },
+                        probe,
+                    ));
                 }
-                self.next.insert(backend.id, now + probe.interval);
-                let found = Found { account: id, id: backend.id, key, standing: word, answered: false };
-                due.push((found, probe.timeout));
             }
         }
         self.next.retain(|id, _| out.contains(id));
-        due
+        // Who was never asked comes first, then who has waited longest.
+        wanted.sort_by_key(|(next, ..)| *next);
+        let room = AT_ONCE.saturating_sub(self.under_way.len());
+        if wanted.len() > room {
+            self.look = Some(now + SOONEST);
+            wanted.truncate(room);
+        }
+        let ask = |(_, found, probe): (_, Found, Probe)| {
+            self.under_way.insert(found.id);
+            self.next.insert(found.id, now + probe.interval);
+            (found, probe.timeout)
+        };
+        wanted.into_iter().map(ask).collect()
     }
 
     /// A probe is over.
@@ -111,7 +129,34 @@ pub async fn ask(found: Found, timeout: Duration) -> Found {
 }
 
 /// Ends the ejection that was probed, if it is still the same one; whether it did.
-pub fn bring_back(found: &Found, arrays: &Arrays<'_>) -> bool {
+fn bring_back(found: &Found, arrays: &Arrays<'_>) -> bool {
     let (Some(entry), Some(outlier)) = (arrays.backend(found.id), arrays.outlier(found.account)) else { return false };
     found.answered && entry.standing.load() == found.standing && outlier::pardon(&entry.standing, outlier)
 }
+
+impl Engine {
+    /// When to look for ejected backends to ask; `None` where no policy wants them asked.
+    pub fn next_probes(&self) -> Option<Instant> {
+        self.probes.look()
+    }
+
+    /// The ejected backends that are to be asked now, and how long each has for its answer.
+    pub fn begin_probes(&mut self) -> Vec<(Found, Duration)> {
+        let reconciler = &self.reconciler;
+        let now = (Instant::now(), clock::monotonic() / 1_000_000);
+        self.probes.due(|id| reconciler.applied().account(id), &reconciler.maps().arrays(), now)
+    }
+
+    /// A backend has answered, or has not.
+    pub fn end_probe(&mut self, found: &Found) {
+        self.probes.over(found.id);
+        if bring_back(found, &self.reconciler.maps().arrays()) {
+            self.reconciler.note_returned(found.account);
+            tracing::info!(backend = %found.key, "an ejected backend takes connections again, and is back");
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ejected_tests.rs"]
+mod tests;

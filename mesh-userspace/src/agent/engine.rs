@@ -3,7 +3,7 @@
 use super::clock;
 use super::complaints::Complaints;
 use super::drains::Drains;
-use super::ejected::{self, Found, Probes};
+use super::ejected::Probes;
 use super::lifetimes::Lifetimes;
 use super::memory;
 use super::pods::Pods;
@@ -30,7 +30,7 @@ use mesh_common::tables::{Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
@@ -73,7 +73,7 @@ pub struct Engine {
     grace: Arc<Grace>,
     pub(super) drains: Drains,
     pub(super) lifetimes: Lifetimes,
-    probes: Probes,
+    pub(super) probes: Probes,
     /// When the next backend's connections are to be ended, on the programs' clock.
     pub(super) next_drain: Option<u64>,
     pods: Pods,
@@ -303,27 +303,6 @@ impl Engine {
     /// A grace period has passed.
     pub fn end_grace(&mut self, ticket: GraceTicket, result: &io::Result<()>) {
         self.reconciler.end_grace(ticket, result);
-    }
-
-    /// When to look for ejected backends to ask; `None` where no policy wants them asked.
-    pub fn next_probes(&self) -> Option<Instant> {
-        self.probes.look()
-    }
-
-    /// The ejected backends that are to be asked now, and how long each has for its answer.
-    pub fn begin_probes(&mut self) -> Vec<(Found, Duration)> {
-        let reconciler = &self.reconciler;
-        let now = (Instant::now(), clock::monotonic() / 1_000_000);
-        self.probes.due(|id| reconciler.applied().account(id), &reconciler.maps().arrays(), now)
-    }
-
-    /// A backend has answered, or has not.
-    pub fn end_probe(&mut self, found: &Found) {
-        self.probes.over(found.id);
-        if ejected::bring_back(found, &self.reconciler.maps().arrays()) {
-            self.reconciler.note_returned(found.account);
-            tracing::info!(backend = %found.key, "an ejected backend takes connections again, and is back");
-        }
     }
 
     /// Recounts the connections, and frees what waited for the last of them.

@@ -7,7 +7,7 @@ use super::table::{Cell, Column, Table, Tone};
 use crate::api::client::{ClientError, Lines};
 use crate::api::types::Event;
 
-/// Print sampled choices and refusals: which client went where, and why.
+/// Print sampled choices and refusals: which client went where, and why; and connections that the agent ended.
 ///
 /// The agent remembers the last ones. Choices are sampled and all events are limited in rate (`mesh agent --event-sample`,
 /// `--event-rate`): count with `mesh status` and `mesh service show`, not here.

@@ -1,6 +1,6 @@
 //! What the owner of a Service may choose, and is told when it is not served: 31 and 33.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use mesh_tests::client::{Client, Connection};
 use mesh_tests::echo::Listen;
 use mesh_tests::expect::{counts, finding, logged, no_findings, tcp_reaches, udp_reaches};
@@ -9,6 +9,7 @@ use mesh_tests::wait::wait_for;
 use mesh_tests::world::{Pod, World};
 use nix::libc::{ECONNABORTED, EDESTADDRREQ};
 use serde_json::{Value, json};
+use std::iter;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -168,16 +169,20 @@ fn draining(drain: &Value) -> Value {
 fn s31_connections_to_a_removed_endpoint_are_ended_after_a_grace_time() -> Result<()> {
     const GRACE: Duration = Duration::from_secs(3);
     let (world, pods, [leaves, stays], client) = one_each(&web().annotation("mesh.dev/drain", "3s"), None)?;
+    let datagrams = iter::repeat_with(|| client.connect_udp(udp()))
+        .find(|one| one.as_ref().is_ok_and(|one| one.ask("who").is_ok_and(|answer| answer.server == "web-1")))
+        .context("an endless iterator")??;
     let removed = Instant::now();
     replace(&world, &pods)?;
     gone(&world, &pods[0], "its connections end in ")?;
     tcp_reaches(&client, tcp(), &["web-2"])?;
     // It goes on for as long as nobody can say that its time is over.
     while removed.elapsed() < GRACE / 2 {
-        assert_eq!(leaves.server()?, "web-1");
+        assert_eq!((leaves.server()?, datagrams.ask("who")?.server), ("web-1".into(), "web-1".into()));
         thread::sleep(Duration::from_millis(50));
     }
     ended("the connection", || leaves.server())?;
+    ended("the UDP socket", || datagrams.ask("who").map(|answer| answer.server))?;
     assert!(removed.elapsed() >= GRACE, "it was ended too soon");
     assert_eq!(stays.server()?, "web-2");
     counts(world.agent(), "web", &[("web-2", 1)])

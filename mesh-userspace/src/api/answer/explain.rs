@@ -3,10 +3,10 @@
 use super::backends::Judged;
 use super::likelihood::{self, Slot};
 use super::services::{affinity_seconds, internal_traffic_policy, policy_name, port, traffic_distribution};
-use super::{Facts, limit, name};
+use super::{Facts, limit, name, notes};
 use crate::agent::monotonic;
 use crate::api::query::{ExplainQuery, ExplainTarget};
-use crate::api::types::{BackendState, Candidate, Endings, Explanation, Failure, Outcome, Rule, ServiceState};
+use crate::api::types::{BackendState, Candidate, Explanation, Failure, Outcome, Rule, ServiceState};
 use crate::maps::Maps;
 use crate::model::{Endpoint, Policy, ServiceKey, ServicePort};
 use crate::reconcile::ServiceCounts;
@@ -229,10 +229,7 @@ impl<M: Maps> Facts<'_, M> {
         }
         self.note_slow_start(detail, &backends, explanation);
         self.note_limits(counts.as_ref(), &rule, explanation);
-        let endings = Endings::of(detail.service, policy);
-        let tcp = policy.filter(|_| dialled.protocol == Protocol::Tcp);
-        let lifetime = tcp.map(|policy| policy.lifetime_of(listed.port)).unwrap_or_default();
-        note_endings(&Endings { drain: endings.drain, ..lifetime.into() }, explanation);
+        notes::endings(detail.service, policy, listed, explanation);
 
         let client = explanation.client.as_ref().and_then(|client| client.address);
         if view.fenced {
@@ -241,13 +238,7 @@ impl<M: Maps> Facts<'_, M> {
         }
         if policy.is_some_and(|policy| policy.outlier_of(dialled.port).is_some()) && dialled.protocol == Protocol::Tcp {
             note_ejection(counts.as_ref(), all_out, explanation);
-            if let Some(probe) = policy.and_then(|policy| policy.outlier?.probe) {
-                let seconds = probe.interval.as_secs();
-                let note = format!(
-                    "the agent asks ejected backends every {seconds} s whether they take connections (healthCheck)"
-                );
-                explanation.notes.push(note);
-            }
+            notes::health_check(policy, explanation);
         }
 
         let in_slots = [BackendState::Eligible, BackendState::Ejected];
@@ -369,20 +360,6 @@ impl<M: Maps> Facts<'_, M> {
             *shares.entry(*id).or_default() += share;
         }
         shares
-    }
-}
-
-/// Says when the connection would be ended though neither end wants that.
-fn note_endings(endings: &Endings, explanation: &mut Explanation) {
-    let notes = &mut explanation.notes;
-    if let Some(drain) = &endings.drain {
-        notes.push(format!("connections to an endpoint that is removed: {drain}"));
-    }
-    if let Some(seconds) = endings.idle_timeout_seconds {
-        notes.push(format!("the connection is ended after {seconds} s without data (idle timeout)"));
-    }
-    if let Some(seconds) = endings.max_duration_seconds {
-        notes.push(format!("the connection is ended {seconds} s after connect() (maximum duration)"));
     }
 }
 

@@ -6,6 +6,7 @@ mod connections;
 mod explain;
 mod inbound;
 mod likelihood;
+mod notes;
 mod policies;
 mod services;
 mod status;
