@@ -55,7 +55,7 @@ pub fn measure(effort: Effort) -> Result<Section> {
             ensure!(value.cast_signed() == -1, "{}: {}", case.name, value.cast_signed());
             // The first round warms up.
             if round > 0 {
-                means.push(mean.as_nanos() as f64);
+                means.push(f64::from(mean.subsec_nanos()));
             }
         }
     }
@@ -72,6 +72,9 @@ pub fn measure(effort: Effort) -> Result<Section> {
     Ok(section)
 }
 
+/// A segment in a frame of one family.
+type Wrapping<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 /// What is measured, the program that does nothing first, and the programs with their maps.
 fn cases() -> Result<(Vec<Case>, Ebpf)> {
     const TCP: u8 = IpProto::Tcp as u8;
@@ -81,8 +84,9 @@ fn cases() -> Result<(Vec<Case>, Ebpf)> {
     for (id, address) in [(1, IpAddr::from([10, 0, 0, 2])), (2, IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 2]))] {
         limit(&mut ebpf, id, address)?;
     }
-    let [in_v4, in_v6]: [fn(&[u8]) -> Vec<u8>; 2] = [|segment| v4(TCP, 0, segment), |segment| v6(TCP, segment)];
-    for frame in [in_v4, in_v6] {
+    let (in_v4, in_v6) = (|segment: &[u8]| v4(TCP, 0, segment), |segment: &[u8]| v6(TCP, segment));
+    let frames: [Wrapping<'_>; 2] = [&in_v4, &in_v6];
+    for frame in frames {
         let mut answer = turned(frame(&tcp(5, Flags::SYN | Flags::ACK, &[])));
         let ports = if answer[12] == 8 { 34 } else { 54 };
         // What the client's segments acknowledge.
