@@ -266,8 +266,11 @@ fn take(
     backend.opened.fetch_add(1);
     // SAFETY: a plain helper.
     let state = taken_at(unsafe { bpf_ktime_get_ns() }, has_socket);
-    // If it ended meanwhile its slot has been given back, and there is no record to change.
-    let _ = INBOUND_CONNECTIONS.insert(key, state, EXIST);
+    if INBOUND_CONNECTIONS.insert(key, state, EXIST).is_err() {
+        // Either it ended meanwhile, and its slot has been given back; or there is no memory for the moment, and the segment comes
+        // again: a record must not stay pending.
+        return if end(key) { Err(None) } else { Ok(()) };
+    }
     if segment.flags.any(Flags::FIN) {
         finish(key, Side::Client);
     }

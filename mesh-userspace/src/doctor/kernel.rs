@@ -9,6 +9,9 @@ use std::path::Path;
 /// `bpf_set_retval` came with 5.18: without it a refusal would read as EPERM.
 const OLDEST: Version = Version { major: 5, minor: 18, patch: 0 };
 
+/// From 6.6 on programs are attached to interfaces by links.
+const TCX: Version = Version { major: 6, minor: 6, patch: 0 };
+
 /// From 5.11 on, BPF memory is accounted to the cgroup and no longer limited by `RLIMIT_MEMLOCK`.
 const WITHOUT_MEMLOCK: Version = Version { major: 5, minor: 11, patch: 0 };
 
@@ -61,6 +64,10 @@ fn judge_version(version: Option<&Version>) -> Check {
             NAME,
             format!("Linux {} is too old", words(version)),
             format!("use Linux {} or later", words(&OLDEST)),
+        ),
+        Some(version) if *version < TCX => Check::ok(
+            NAME,
+            format!("Linux {}; maxInboundConnectionsPerBackend needs {} or later", words(version), words(&TCX)),
         ),
         Some(version) => Check::ok(NAME, format!("Linux {}", words(version))),
     }

@@ -62,8 +62,7 @@ fn pairs(netlink: &Socket) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
                 LinkAttribute::LinkNetNsId(id) => netns = u32::try_from(*id).ok(),
                 LinkAttribute::Link(index) => there = Some(*index),
                 LinkAttribute::LinkInfo(infos) => {
-                    is_pair =
-                        infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth | InfoKind::Netkit)));
+                    is_pair = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
                 }
                 _ => {}
             }

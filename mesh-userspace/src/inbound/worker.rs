@@ -92,19 +92,23 @@ impl Worker {
                 () => ROUND.saturating_sub(round.elapsed()),
             };
             let mut due = false;
-            match happened.recv_timeout(wait) {
-                Ok(Happened::Wanted(limits)) => {
-                    is_told = true;
-                    self.wanted = limits;
-                    self.changed = Instant::now();
-                }
-                Ok(Happened::Interfaces) => {
-                    self.changed = Instant::now();
+            let first = match happened.recv_timeout(wait) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // Where pods come and go all the time, one look serves for many changes.
+            for event in first.into_iter().chain(happened.try_iter()) {
+                self.changed = Instant::now();
+                match event {
+                    Happened::Wanted(limits) => {
+                        is_told = true;
+                        self.wanted = limits;
+                    }
                     // Pods that went take their sockets with them.
-                    due = round.elapsed() >= BETWEEN;
+                    Happened::Interfaces => due = round.elapsed() >= BETWEEN,
+                    Happened::Over => return,
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Happened::Over) | Err(RecvTimeoutError::Disconnected) => return,
             }
             if !is_told {
                 continue;

@@ -27,8 +27,8 @@ impl InboundLimit {
 /// Backends with their limits.
 pub type InboundLimits = BTreeMap<BackendKey, InboundLimit>;
 
-/// The limits that a Service's policy asks for: of every endpoint on this node, whether it takes new connections or not. A Service
-/// that is not served (a headless one) has backends all the same.
+/// The limits that a Service's policy asks for: of every endpoint on this node, whether it takes new connections or not. A
+/// Service that is not served (a headless one) asks for nothing.
 pub fn limits(view: ServiceView<'_>, here: Here<'_>) -> InboundLimits {
     let Some(limits) = view.policy.map(|policy| policy.limits) else { return InboundLimits::new() };
     let Some(most) = limits.max_inbound_connections_per_backend else { return InboundLimits::new() };
@@ -54,3 +54,7 @@ pub fn limits(view: ServiceView<'_>, here: Here<'_>) -> InboundLimits {
     }
     found
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::ClusterState;
 use super::policies::KnownPolicy;
-use crate::model::{EndpointSlice, Kind, ObjectRef, Origin, Policy, Service, ServiceKey};
+use crate::model::{EndpointSlice, Kind, Limits, ObjectRef, Origin, Policy, Service, ServiceKey};
 use crate::plan::compile::{self, PortView};
 use mesh_common::tables::FrontendKey;
 use std::net::IpAddr;
@@ -56,6 +56,11 @@ impl ClusterState {
     /// The policy that a Service follows, if there is the Service.
     pub fn service_policy(&self, key: &ServiceKey) -> Option<&ObjectRef> {
         self.entries.get(key).filter(|entry| entry.service.is_some())?.policy()
+    }
+
+    /// The limits of the policy that a Service follows.
+    pub fn limits(&self, key: &ServiceKey) -> Option<Limits> {
+        self.policies.get(self.service_policy(key)?).map(|known| known.object.limits)
     }
 
     /// How many objects of each kind are known.

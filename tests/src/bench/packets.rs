@@ -12,7 +12,7 @@ use aya::{Ebpf, EbpfLoader};
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::packet::Flags;
 use mesh_common::packet::examples::{PORTS, tcp, udp, v4, v6};
-use mesh_common::tables::{FrontendKey, Inbound, NO_NETNS};
+use mesh_common::tables::{FrontendKey, Inbound, InboundKey, NO_NETNS};
 use mesh_userspace::bpf;
 use mesh_userspace::datapath::PROGRAMS;
 use mesh_userspace::maps::wire;
@@ -20,6 +20,10 @@ use network_types::ip::IpProto;
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+/// Bytes of a record's key.
+const KEY: usize = size_of::<InboundKey>();
 
 /// Bytes of data: a full segment of an Ethernet.
 const DATA: usize = 1448;
@@ -46,7 +50,7 @@ pub fn measure(effort: Effort) -> Result<Section> {
     if let Err(error) = priority::raise() {
         eprintln!("measuring at ordinary priority: {error:#}");
     }
-    let (cases, _programs) = cases()?;
+    let (cases, programs) = cases()?;
     let (rounds, times) = effort.pick((3, 10_000), (21, 200_000));
     let mut measured: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     for round in 0..=rounds {
@@ -55,7 +59,7 @@ pub fn measure(effort: Effort) -> Result<Section> {
             ensure!(value.cast_signed() == -1, "{}: {}", case.name, value.cast_signed());
             // The first round warms up.
             if round > 0 {
-                means.push(mean.as_nanos() as f64);
+                means.push(f64::from(mean.subsec_nanos()));
             }
         }
     }
@@ -69,20 +73,49 @@ pub fn measure(effort: Effort) -> Result<Section> {
             section.target(Target::new(what, Limit::AtMost(MOST), more.median, " ns"));
         }
     }
+    section.row(vec![
+        "a recount's look at one record, its system call included".to_owned(),
+        look(&programs, effort)?,
+        "-".to_owned(),
+    ]);
     Ok(section)
 }
+
+/// What the agent's recount takes for each record.
+fn look(programs: &Ebpf, effort: Effort) -> Result<String> {
+    let connections: HashMap<&MapData, [u8; KEY], u64> =
+        programs.map("INBOUND_CONNECTIONS").context("no table")?.try_into()?;
+    let key = connections.keys().next().context("no record")??;
+    let question = [&[0; 14][..], &key].concat();
+    let program: &SchedClassifier = programs.program("tc_recount").context("no such program")?.try_into()?;
+    let (rounds, times) = effort.pick((3, 1_000), (21, 20_000));
+    let round = |_| -> Result<f64> {
+        let start = Instant::now();
+        for _ in 0..times {
+            bpf::run_on_packet(program.fd()?.as_fd(), &question, 1)?;
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e9 / f64::from(times))
+    };
+    let means: Vec<f64> = (0..rounds).map(round).collect::<Result<_>>()?;
+    Ok(Spread::of(means).context("no round")?.to_string())
+}
+
+/// A segment in a frame of one family.
+type Wrapping<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
 /// What is measured, the program that does nothing first, and the programs with their maps.
 fn cases() -> Result<(Vec<Case>, Ebpf)> {
     const TCP: u8 = IpProto::Tcp as u8;
     let mut ebpf = EbpfLoader::new().load(PROGRAMS).context("load the programs")?;
+    program(&mut ebpf, "tc_recount")?;
     let [to_pod, from_pod] = ["tc_to_pod", "tc_from_pod"].map(|name| program(&mut ebpf, name));
     let (to_pod, from_pod) = (to_pod?, from_pod?);
     for (id, address) in [(1, IpAddr::from([10, 0, 0, 2])), (2, IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 2]))] {
         limit(&mut ebpf, id, address)?;
     }
-    let [in_v4, in_v6]: [fn(&[u8]) -> Vec<u8>; 2] = [|segment| v4(TCP, 0, segment), |segment| v6(TCP, segment)];
-    for frame in [in_v4, in_v6] {
+    let (in_v4, in_v6) = (|segment: &[u8]| v4(TCP, 0, segment), |segment: &[u8]| v6(TCP, segment));
+    let frames: [Wrapping<'_>; 2] = [&in_v4, &in_v6];
+    for frame in frames {
         let mut answer = turned(frame(&tcp(5, Flags::SYN | Flags::ACK, &[])));
         let ports = if answer[12] == 8 { 34 } else { 54 };
         // What the client's segments acknowledge.

@@ -2,4 +2,5 @@
 
 mod commands;
 mod gone;
+mod inbound;
 mod pods;

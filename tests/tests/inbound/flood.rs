@@ -1,7 +1,9 @@
 //! SYNs alone use nothing up, and what no host sends does not arrive.
 
 use super::{PORT, Scene, is_refused};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use std::thread;
+use std::time::Duration;
 
 /// Sends raw TCP segments over IPv4: `send(source, port, flags, sequence, acknowledgement)`.
 const RAW: &str = r#"
@@ -83,5 +85,67 @@ for n in range(100): send('{}', {}, 0x04, random.randrange(1 << 32))
     scene.counts(2)?;
     is_refused(&scene.outsider, scene.at());
     ensure!(held.iter().all(|held| held.server().is_ok_and(|server| server == "web-1")));
+    Ok(())
+}
+
+#[test]
+fn while_a_flood_rages_whose_handshakes_never_end_n_get_through_and_no_more() -> Result<()> {
+    let scene = Scene::new(Some(3))?;
+    // It has all of these addresses, so that every SYN-ACK reaches it, and can send nothing back but what it makes by hand.
+    let flooder = scene.world.outsider("flooder")?;
+    flooder.netns().ip("route add local 10.244.200.0/21 dev lo\n")?;
+    let link = scene.backend.run("ip", &["-o", "link", "show", "eth0"])?;
+    let mac = link.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).context("an address")?;
+    let flood = format!(
+        "
+import time
+frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+frames.bind(('eth0', 0x0800))
+header = bytes.fromhex('{}') + frames.getsockname()[4] + b'\\x08\\x00'
+class Frames:
+    def sendto(self, packet, _):
+        # The kernel does this only for raw sockets of IP.
+        packet = packet[:2] + struct.pack('!H', len(packet)) + packet[4:]
+        packet = packet[:10] + struct.pack('!H', checksum(packet[:20])) + packet[12:]
+        frames.send(header + packet)
+raw = Frames()
+end = time.monotonic() + 6
+sent = 0
+while time.monotonic() < end:
+    source = '10.244.%d.%d' % (random.randrange(200, 208), random.randrange(1, 255))
+    send(source, random.randrange(1024, 65535), 0x02, random.randrange(1 << 32))
+    sent += 1
+print(sent)
+",
+        mac.replace(':', "")
+    );
+    // The kernel's own answers, RST to each SYN-ACK, stay within.
+    flooder.netns().ip(&format!("route add blackhole {}/32\n", scene.backend.v4()))?;
+    for cookies in ["1", "2"] {
+        scene.backend.netns().sysctl(&[("ipv4/tcp_syncookies", cookies)])?;
+        let sent: u64 = thread::scope(|scope| -> Result<u64> {
+            let raging = scope.spawn(|| flooder.python(&script(&scene, &flood)));
+            let mut held = Vec::new();
+            while !raging.is_finished() {
+                // A SYN of ours may be lost in the flood as others are; it comes again.
+                held.extend(scene.outsider.connect_many(scene.at(), 3 - held.len())?);
+                ensure!(held.iter().all(|held| held.server().is_ok_and(|server| server == "web-1")));
+                is_refused(&scene.outsider, scene.at());
+                let active = scene.inbound(scene.backend.v4())?["active"].as_u64();
+                ensure!(active == Some(3), "{active:?} are counted");
+                held.pop().context("one of three")?.close()?;
+                scene.counts(2)?;
+                // With a slot free the flood's SYNs are answered by the pod.
+                thread::sleep(Duration::from_millis(300));
+            }
+            let said = raging.join().map_err(|_| anyhow::anyhow!("the flood panicked"))??;
+            drop(held);
+            Ok(said.trim().parse()?)
+        })?;
+        let refused = scene.inbound(scene.backend.v4())?["refused"].as_u64().context("a count")?;
+        println!("{sent} SYNs, cookies {cookies}, {refused} refused so far");
+        ensure!(sent > 10_000 && refused < sent, "{sent} SYNs, {refused} refused");
+        scene.counts(0)?;
+    }
     Ok(())
 }

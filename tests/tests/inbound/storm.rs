@@ -3,6 +3,7 @@
 use super::{OTHER, PORT, Scene, is_refused};
 use anyhow::{Result, ensure};
 use mesh_tests::client::Client;
+use mesh_tests::echo::Listen;
 use mesh_tests::storm::{Plan, Storm};
 use mesh_tests::wait::wait_for;
 use nix::libc::ECONNRESET;
@@ -67,4 +68,31 @@ fn the_server_counts_n_when_all_come_at_once() -> Result<()> {
     ensure!(scene.outsider.connect(scene.backend.at(OTHER))?.server_open()? == LIMIT + 1);
     drop(held);
     scene.counts(0)
+}
+
+#[test]
+fn kills_of_clients_agents_and_the_backend_in_a_storm_leave_nothing_counted() -> Result<()> {
+    const LIMIT: u64 = 12;
+    let scene = Scene::new(Some(LIMIT))?;
+    let storm = Storm::start(&scene.world.outsider("storm")?, 6, &Plan::to(scene.at()).hold(4))?;
+    for number in 0..3 {
+        storm.wait_connected(300)?;
+        scene.world.agent().kill()?;
+        storm.kill(number)?;
+        storm.wait_connected(300)?;
+        scene.world.agent().start()?;
+        scene.in_force(LIMIT)?;
+        storm.wait_connected(300)?;
+        scene.backend.cgroup().kill()?;
+        scene.backend.serve(&[Listen::tcp(PORT), Listen::tcp(OTHER)])?;
+        let active = scene.inbound(scene.backend.v4())?["active"].as_u64();
+        ensure!(active.is_some_and(|active| active <= LIMIT), "{active:?} are counted");
+    }
+    storm.stop();
+    let count = storm.finish()?;
+    scene.counts(0)?;
+    ensure!(scene.world.agent().status()?["inbound"]["drifted"] == 0);
+    println!("{count:?}: {}", scene.inbound(scene.backend.v4())?);
+    ensure!(count.failed == 0 || count.errno == u64::from(ECONNRESET.unsigned_abs()), "{count:?}");
+    Ok(())
 }

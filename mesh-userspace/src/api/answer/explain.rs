@@ -290,6 +290,11 @@ impl<M: Maps> Facts<'_, M> {
         if let Some(most) = rule.traffic.max_connections_per_client {
             notes.push(format!("a client that has {most} connections open is refused (maxConnectionsPerClient)"));
         }
+        if let Some(most) = rule.traffic.max_inbound_connections_per_backend {
+            notes.push(format!(
+                "a backend with {most} connections from wherever refuses at its own node (maxInboundConnectionsPerBackend)"
+            ));
+        }
         if let Some(rate) = rule.traffic.connections_per_second_per_client {
             notes.push(format!("of one client {rate} new connections a second (connectionsPerSecondPerClient)"));
         }

@@ -36,7 +36,7 @@ pub(super) fn problems(inbound: &Inbound) -> Vec<String> {
     let mut problems = Vec::new();
     if !missing.is_empty() {
         problems.push(format!(
-            "maxInboundConnectionsPerBackend does not hold for {}: no virtual Ethernet or netkit interface of this node leads \
+            "maxInboundConnectionsPerBackend does not hold for {}: no virtual Ethernet interface (veth) of this node leads \
              there (a pod in the host's network, or one that is gone?)",
             missing.join(", ")
         ));

@@ -96,7 +96,9 @@ impl<'a, M: Maps> Facts<'a, M> {
         };
         let accounts = self.reconciler.applied().accounts().filter(|account| !account.is_empty() && !account.nodes);
         let named = accounts.filter_map(|account| {
-            Some(ServiceTable::applied(name(account.service.as_ref()?), account, load(account.id)))
+            let service = account.service.as_ref()?;
+            let table = ServiceTable::applied(name(service), account, load(account.id));
+            Some(table.with_inbound(self.state.limits(service)))
         });
         let mut tables: Vec<_> = named.collect();
         tables.sort_by(|a, b| a.service.cmp(&b.service));

@@ -48,7 +48,7 @@ impl From<&TrafficRule> for TrafficLimits {
     fn from(rule: &TrafficRule) -> Self {
         Self {
             max_connections_per_client: rule.client_limit,
-            // No limit of the Service's here, but one of its backends at their nodes.
+            // It is no limit of the Service's here, but one of its backends at their nodes.
             max_inbound_connections_per_backend: None,
             connections_per_second: rule.rate.as_ref().map(Rate::connections),
             connection_burst: rule.rate.as_ref().map(Rate::at_once),

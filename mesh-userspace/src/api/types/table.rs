@@ -1,6 +1,7 @@
 //! What the maps hold of a Service, without ids: what `mesh plan` compares.
 
 use super::{Endings, ServiceName, TrafficLimits};
+use crate::model::Limits;
 use crate::plan::applied::Account;
 use crate::plan::{self, BackendKey, DesiredService};
 use mesh_common::address::{Address, Port};
@@ -84,6 +85,14 @@ impl ServiceTable {
         let kept = account.backends.keys().copied().collect();
         let limits = [account.max_connections, account.max_connections_per_backend];
         Self { load: Some(load), ..Self::new(service, &account.addresses, ports, kept, (limits, &account.traffic)) }
+    }
+
+    /// With what its policy asks of its backends' own nodes, which is in no map of the Service's.
+    #[must_use]
+    pub fn with_inbound(mut self, limits: Option<Limits>) -> Self {
+        self.traffic.max_inbound_connections_per_backend =
+            limits.and_then(|limits| limits.max_inbound_connections_per_backend);
+        self
     }
 
     fn new<'a>(

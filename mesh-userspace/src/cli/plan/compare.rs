@@ -43,8 +43,8 @@ pub struct Difference {
     pub frontend: Option<String>,
     /// What it is: `address`, `frontend`, `backend`, `kept`, `algorithm`, `affinityTimeoutSeconds`, `drain`,
     /// `idleTimeoutSeconds`, `maxDurationSeconds`, `maxConnections`, `maxConnectionsPerBackend`, `maxConnectionsPerClient`,
-    /// `connectionsPerSecond`, `connectionBurst`, `connectionsPerSecondPerClient`, `connectionBurstPerClient`,
-    /// `maxFlowsPerClient`, `flowIdleSeconds`, `mode`.
+    /// `maxInboundConnectionsPerBackend`, `connectionsPerSecond`, `connectionBurst`, `connectionsPerSecondPerClient`,
+    /// `connectionBurstPerClient`, `maxFlowsPerClient`, `flowIdleSeconds`, `mode`.
     pub field: &'static str,
     /// What it is in the maps; absent for what is added.
     pub before: Option<String>,
@@ -126,6 +126,7 @@ fn differences(before: Option<&ServiceTable>, after: Option<&ServiceTable>) -> V
         ("maxConnections", (|table| table.max_connections) as fn(&ServiceTable) -> Option<u64>),
         ("maxConnectionsPerBackend", |table| table.max_connections_per_backend),
         ("maxConnectionsPerClient", |table| table.traffic.max_connections_per_client),
+        ("maxInboundConnectionsPerBackend", |table| table.traffic.max_inbound_connections_per_backend),
         ("connectionsPerSecond", |table| table.traffic.connections_per_second),
         ("connectionBurst", |table| table.traffic.connection_burst),
         ("connectionsPerSecondPerClient", |table| table.traffic.connections_per_second_per_client),

@@ -120,7 +120,7 @@ fn read(manifests: &Path, node: &str, external_ips: bool) -> anyhow::Result<(Vec
     }
     let table = |key: &ServiceKey| {
         let service = ServiceName { namespace: key.namespace.to_string(), name: key.name.to_string() };
-        Some(ServiceTable::desired(service, &state.compile(key)?))
+        Some(ServiceTable::desired(service, &state.compile(key)?).with_inbound(state.limits(key)))
     };
     let tables = state.services().into_iter().filter_map(|service| table(&service.key)).collect();
     Ok((tables, state.findings().iter().map(Finding::from).collect()))
