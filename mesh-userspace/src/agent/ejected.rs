@@ -1,8 +1,8 @@
 //! Asking backends that are ejected whether they take connections again, where their Service's policy wants that.
 //!
 //! A probe is a TCP connect from the agent's own network namespace to the endpoint's own address; it sends nothing. One
-//! that succeeds ends an ejection for connects that failed before its time. An ejection for resets runs its time: a
-//! handshake says nothing about a server that resets after it. A probe that fails changes nothing.
+//! that succeeds ends an ejection for connects that failed before its time. An ejection for resets, silence or
+//! slow answers runs its time: a handshake says nothing about what comes after it. A probe that fails changes nothing.
 
 use super::clock;
 use super::engine::Engine;

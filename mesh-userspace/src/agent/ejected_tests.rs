@@ -14,10 +14,15 @@ const SECOND: Duration = Duration::from_secs(1);
 fn ejected(count: u32) -> (MemoryMaps, Account) {
     let maps = MemoryMaps::new(Sizes { services: 4, backends: 256, ..Sizes::default() });
     let mut account = Account::new(ServiceId(1), None);
+<<<<<<< HEAD
     account.outlier = OutlierRule {
         thresholds: Thresholds { connects: 3, resets: 3, ..Thresholds::default() },
         ..OutlierRule::default()
     };
+=======
+    let thresholds = Thresholds { connects: 3, resets: 3, ..Thresholds::default() };
+    account.outlier = OutlierRule { thresholds, ..OutlierRule::default() };
+>>>>>>> ending
     for id in 1..=count {
         let address = Ipv4Addr::new(10, 0, 0, id as u8).into();
         let key = BackendKey { address, port: Port::from_host(80), protocol: Protocol::Tcp };
@@ -58,10 +63,11 @@ fn each_is_asked_once_in_an_interval_and_not_while_a_probe_is_under_way() {
 }
 
 #[test]
-fn who_is_out_for_resets_or_not_any_more_is_not_asked() {
-    let ((maps, account), mut probes) = (ejected(3), asking());
+fn who_is_out_for_resets_for_slow_answers_or_not_any_more_is_not_asked() {
+    let ((maps, account), mut probes) = (ejected(4), asking());
     stand(&maps, 1, Standing { resets: 3, until: 60_000, out: true, ..Standing::default() });
     stand(&maps, 2, Standing { connects: 3, until: 500, out: true, ..Standing::default() });
+    stand(&maps, 4, Standing { until: 60_000, out: true, ..Standing::default() });
     assert_eq!(due(&mut probes, &maps, &account, Instant::now()), [3]);
 }
 
