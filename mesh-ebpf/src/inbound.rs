@@ -33,6 +33,9 @@ const NOTED: u64 = 1_000_000_000;
 /// A connection of which no socket was ever seen has ended when it says nothing for so many nanoseconds (10 min).
 const SILENT: u64 = 600_000_000_000;
 
+/// The most that a pod sends before the handshake has ended, bytes (1 MiB).
+const EARLY: u32 = 1 << 20;
+
 const NO_EXIST: u64 = 1;
 const EXIST: u64 = 2;
 const EEXIST: i32 = -17;
@@ -192,16 +195,19 @@ fn unknown(packet: &SocketBuffer, segment: &Segment, key: &InboundKey) -> i32 {
         // The answer to a SYN of the pod's own.
         return PASS;
     }
-    // SAFETY: read at once; should the element become another's meanwhile, the segment is dropped by the pod, and sent again.
+    // SAFETY: read at once; should the element become another's meanwhile, the segment is dropped, and comes again.
     let expected = unsafe { HANDSHAKES.get(key) }.copied();
-    let ends_handshake = expected == Some(segment.acknowledgement);
+    let ahead = expected.map(|expected| segment.acknowledgement.wrapping_sub(expected));
+    let ends_handshake = ahead == Some(0);
     let state = packet.socket(key, backend.netns.load()).map(|socket| socket.state);
     let (is_there, has_socket) = match state {
         // A connection that was there before it was counted goes on, and counts.
         Some(ESTABLISHED | CLOSE_WAIT) => (true, true),
-        Some(SYN_RECV | NEW_SYN_RECV) if ends_handshake => (false, true),
-        // What ends the handshake is forgotten, in a flood: the pod sends its SYN-ACK again, which tells.
-        Some(SYN_RECV | NEW_SYN_RECV) if expected.is_none() => return DROP,
+        Some(NEW_SYN_RECV) if ends_handshake => (false, true),
+        // With TCP Fast Open the pod may have sent data before, which is acknowledged, too.
+        Some(SYN_RECV) if ahead.is_some_and(|ahead| ahead < EARLY) => (false, true),
+        // A guess; or what ends the handshake is forgotten, in a flood: the pod sends its SYN-ACK again, which tells.
+        Some(SYN_RECV | NEW_SYN_RECV) => return DROP,
         // A listener has no record of handshakes with cookies. It answers anything else with a RST.
         Some(LISTEN) if ends_handshake || packet.answers_cookie(segment, key, backend.netns.load()) => (false, false),
         // The socket is in the pod, and not this kernel's.

@@ -14,7 +14,7 @@ use mesh_common::tables::{
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
-/// Nodes without such limits spend no memory on them.
+/// Where there is nothing in them, they take no memory for elements.
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 const REASON_COUNTERS: usize = (sizes::SERVICES * Reason::COLUMNS) as usize;
 

@@ -14,15 +14,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn ejected(count: u32) -> (MemoryMaps, Account) {
     let maps = MemoryMaps::new(Sizes { services: 4, backends: 256, ..Sizes::default() });
     let mut account = Account::new(ServiceId(1), None);
-<<<<<<< HEAD
-    account.outlier = OutlierRule {
-        thresholds: Thresholds { connects: 3, resets: 3, ..Thresholds::default() },
-        ..OutlierRule::default()
-    };
-=======
     let thresholds = Thresholds { connects: 3, resets: 3, ..Thresholds::default() };
     account.outlier = OutlierRule { thresholds, ..OutlierRule::default() };
->>>>>>> ending
     for id in 1..=count {
         let address = Ipv4Addr::new(10, 0, 0, id as u8).into();
         let key = BackendKey { address, port: Port::from_host(80), protocol: Protocol::Tcp };

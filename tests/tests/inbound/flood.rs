@@ -34,7 +34,7 @@ fn a_syn_flood_uses_nothing_up() -> Result<()> {
     // Sources that nobody has: the SYN-ACKs are lost. Some are followed by an acknowledgement that guesses.
     let flood = "
 for n in range(20000):
-    source = '10.244.200.%d' % random.randrange(1, 255)
+    source = '10.244.200.%d' % random.randrange(1, 60)
     port = random.randrange(1024, 65535)
     send(source, port, 0x02, random.randrange(1 << 32))
     if n % 4 == 0: send(source, port, 0x10, 2, random.randrange(1 << 32))
@@ -91,9 +91,10 @@ for n in range(100): send('{}', {}, 0x04, random.randrange(1 << 32))
 #[test]
 fn while_a_flood_rages_whose_handshakes_never_end_n_get_through_and_no_more() -> Result<()> {
     let scene = Scene::new(Some(3))?;
+    // Few addresses and many ports: the table of neighbours is one for the whole machine, and small.
     // It has all of these addresses, so that every SYN-ACK reaches it, and can send nothing back but what it makes by hand.
     let flooder = scene.world.outsider("flooder")?;
-    flooder.netns().ip("route add local 10.244.200.0/21 dev lo\n")?;
+    flooder.netns().ip("route add local 10.244.200.0/24 dev lo\n")?;
     let link = scene.backend.run("ip", &["-o", "link", "show", "eth0"])?;
     let mac = link.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).context("an address")?;
     let flood = format!(
@@ -112,9 +113,11 @@ raw = Frames()
 end = time.monotonic() + 6
 sent = 0
 while time.monotonic() < end:
-    source = '10.244.%d.%d' % (random.randrange(200, 208), random.randrange(1, 255))
+    source = '10.244.200.%d' % random.randrange(1, 60)
     send(source, random.randrange(1024, 65535), 0x02, random.randrange(1 << 32))
     sent += 1
+    # As much as leaves the machine's other tests their packets: more would fill the processors' queues.
+    if sent % 20 == 0: time.sleep(0.002)
 print(sent)
 ",
         mac.replace(':', "")

@@ -16,10 +16,14 @@ fn in_a_storm_there_are_never_more_than_n_and_at_its_end_none_is_counted() -> Re
     let pods = [scene.world.outsider("storm-1")?, scene.world.pod("storm-2")?];
     let plan = Plan::to(scene.at()).hold(5).connects(1_250);
     let storms: Vec<Storm> = pods.iter().map(|pod| Storm::start(pod, 4, &plan)).collect::<Result<_>>()?;
-    storms[0].wait_connected(200)?;
-    storms[0].kill(0)?;
-    storms[1].wait_connected(200)?;
-    storms[1].kill(3)?;
+    for (number, storm) in storms.iter().enumerate() {
+        wait_for("the storm to rise", || {
+            let count = storm.count();
+            ensure!(count.connected > 200, "{count:?}");
+            Ok(())
+        })?;
+        storm.kill(number)?;
+    }
     let mut most = 0;
     let over =
         || storms.iter().map(Storm::count).all(|count| count.connected + count.refused + count.failed >= 3 * 1_250);
