@@ -55,6 +55,16 @@ pub fn take(state: &Atomic64, now: u64, cost: u64, burst: u64) -> Result<(), Spe
     Err(Spent::Contended)
 }
 
+/// As [`take`], with one try and for a budget as it is: `false` when it is spent, a race was lost, or the rate was changed.
+#[inline(always)]
+pub fn take_once(state: &Atomic64, now: u64, cost: u64, burst: u64) -> bool {
+    let spent_until = state.load();
+    match spend_within(spent_until, now, cost, burst) {
+        Some(until) => state.compare_exchange(spent_until, until).is_ok(),
+        None => false,
+    }
+}
+
 /// Takes back what [`take`] spent, for a connection that came to nothing.
 #[inline(always)]
 pub fn refund(state: &Atomic64, cost: u64) {
@@ -129,11 +139,34 @@ mod tests {
         assert_eq!(take(&state, now + cost, cost, burst), Err(Spent::All));
     }
 
+    proptest! {
+        #[test]
+        fn once_is_as_often_where_nobody_else_spends(
+            cost in 1u64..1_000,
+            at_once in 1u64..20,
+            gaps in proptest::collection::vec(0u64..2_000, 1..200),
+        ) {
+            let (one, other) = (Atomic64::new(0), Atomic64::new(0));
+            let mut now = 9_000_000;
+            for gap in gaps {
+                now += gap;
+                let taken = take(&one, now, cost, at_once * cost).is_ok();
+                prop_assert_eq!(take_once(&other, now, cost, at_once * cost), taken);
+                prop_assert_eq!(one.load(), other.load());
+            }
+        }
+    }
+
+    /// By one way or the other.
+    fn take_either(state: &Atomic64, turn: u32) -> bool {
+        if turn.is_multiple_of(2) { take(state, 1_000, 7, 7_000).is_ok() } else { take_once(state, 1_000, 7, 7_000) }
+    }
+
     #[test]
     fn threads_never_spend_more_than_there_is() {
         let state = Atomic64::new(0);
         let taken: usize = thread::scope(|scope| {
-            let spender = || scope.spawn(|| (0..10_000).filter(|_| take(&state, 1_000, 7, 7_000).is_ok()).count());
+            let spender = || scope.spawn(|| (0..10_000).filter(|&n| take_either(&state, n)).count());
             let threads: Vec<_> = (0..8).map(|_| spender()).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
