@@ -137,7 +137,7 @@ impl Search {
         }
         // Written once in a while: an eighth of the idle time is not worth a store for each datagram.
         let until = self.now.wrapping_add(idle);
-        if until.wrapping_sub(state) as i64 <= (idle >> 3) as i64 {
+        if state.wrapping_add(idle >> 3) >= until {
             return true;
         }
         match place.state.compare_exchange(state, until) {
