@@ -73,7 +73,7 @@ impl<M: Maps> Facts<'_, M> {
             Some(key) => self.at_a_service(key, dialled, &mut explanation),
             None => self.elsewhere(dialled, &mut explanation),
         }
-        note_client(&mut explanation);
+        notes::client(&mut explanation);
         if !self.state.is_synced() {
             explanation.notes.push("the agent has not yet read everything: ask again".to_owned());
         }
@@ -228,7 +228,8 @@ impl<M: Maps> Facts<'_, M> {
             explanation.notes.push(note.to_owned());
         }
         self.note_slow_start(detail, &backends, explanation);
-        self.note_limits(counts.as_ref(), &rule, explanation);
+        notes::limits(&rule.traffic, explanation);
+        self.note_rate(counts.as_ref(), &rule, explanation);
         notes::endings(detail.service, policy, listed, explanation);
 
         let client = explanation.client.as_ref().and_then(|client| client.address);
@@ -237,7 +238,7 @@ impl<M: Maps> Facts<'_, M> {
             explanation.notes.push(format!("only clients in loadBalancerSourceRanges come in: {}", ranges.join(", ")));
         }
         if policy.is_some_and(|policy| policy.outlier_of(dialled.port).is_some()) && dialled.protocol == Protocol::Tcp {
-            note_ejection(counts.as_ref(), all_out, explanation);
+            notes::ejection(counts.as_ref(), all_out, explanation);
             notes::health_check(policy, explanation);
         }
 
@@ -281,29 +282,8 @@ impl<M: Maps> Facts<'_, M> {
         explanation.rule = Some(rule);
     }
 
-    /// Says what else may refuse the connection: limits that depend on the client and on the moment.
-    fn note_limits(&self, counts: Option<&ServiceCounts>, rule: &Rule, explanation: &mut Explanation) {
-        let notes = &mut explanation.notes;
-        if rule.traffic.observe {
-            notes.push("mode Observe: limits count what they would refuse, and refuse nothing".to_owned());
-        }
-        if let Some(most) = rule.traffic.max_connections_per_client {
-            notes.push(format!("a client that has {most} connections open is refused (maxConnectionsPerClient)"));
-        }
-        if let Some(most) = rule.traffic.max_inbound_connections_per_backend {
-            notes.push(format!(
-                "a backend with {most} connections from wherever refuses at its own node (maxInboundConnectionsPerBackend)"
-            ));
-        }
-        if let Some(rate) = rule.traffic.connections_per_second_per_client {
-            notes.push(format!("of one client {rate} new connections a second (connectionsPerSecondPerClient)"));
-        }
-        if let (Some(most), Some(idle)) = (rule.traffic.max_flows_per_client, rule.traffic.flow_idle_seconds) {
-            notes.push(format!(
-                "of one client {most} UDP sockets that are not connected, each until {idle} s after its last datagram \
-                 (maxFlowsPerClient)"
-            ));
-        }
+    /// Says whether the Service's rate lets the next connection in.
+    fn note_rate(&self, counts: Option<&ServiceCounts>, rule: &Rule, explanation: &mut Explanation) {
         let Some(rate) = rule.traffic.connections_per_second else { return };
         let entry = counts.and_then(|counts| self.reconciler.maps().arrays().traffic(counts.account));
         let now = monotonic();
@@ -311,7 +291,7 @@ impl<M: Maps> Facts<'_, M> {
             let (cost, burst) = (entry.rate_cost.load(), entry.rate_burst.load());
             (entry.spent_until.load().clamp(now, now + burst) + cost).saturating_sub(now + burst)
         });
-        notes.push(match wait {
+        explanation.notes.push(match wait {
             0 => format!("{rate} new connections a second (connectionsPerSecond); the next is within it"),
             wait => format!(
                 "{rate} new connections a second (connectionsPerSecond) are spent: the next is due in {} ms",
@@ -368,66 +348,10 @@ impl<M: Maps> Facts<'_, M> {
     }
 }
 
-/// Says how many backends may be ejected, and when that is ignored.
-fn note_ejection(counts: Option<&ServiceCounts>, all_out: bool, explanation: &mut Explanation) {
-    let Some((rule, ejected)) = counts.and_then(|counts| Some((counts.outlier?, counts.ejected))) else { return };
-    explanation.notes.push(match rule.allowed {
-        0 => "outlier detection: maxEjectionPercent of these backends is less than one, so none is ejected".to_owned(),
-        most if ejected > rule.ignored_above => {
-            format!("outlier detection: {ejected} of at most {most} are ejected, which minHealthPercent ignores")
-        }
-        _ if all_out && ejected > 0 => "outlier detection: all are ejected, which is ignored".to_owned(),
-        most => format!("outlier detection: {ejected} of at most {most} backends of the Service are ejected"),
-    });
-    explanation.notes.extend(counts.and_then(note_answers));
-}
-
-/// Says how long backends take to answer, where they are judged by it.
-fn note_answers(counts: &ServiceCounts) -> Option<String> {
-    let slow = counts.outlier.map(|rule| rule.thresholds.slow).filter(|slow| slow.percent != 0)?;
-    if counts.answer == 0 {
-        return Some("outlier detection: no answer was measured yet".to_owned());
-    }
-    #[expect(clippy::cast_precision_loss, reason = "shown to a hundredth of a millisecond")]
-    let ms = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-    let all = ms(counts.answer);
-    let most = (all * f64::from(slow.percent) / 100.0).max(all + f64::from(slow.least));
-    let known = counts.backends.iter().filter(|backend| backend.in_slots && backend.answer > 0);
-    let slowest = known.max_by_key(|backend| backend.answer);
-    let slowest = slowest.map(|of| format!("; of the slowest, {}, longer than {:.2} ms", of.key, ms(of.answer)));
-    let text = format!(
-        "outlier detection: answers take {all:.2} ms at the median, and a backend is ejected when three quarters of its take longer than {most:.2} ms"
-    );
-    Some(text + &slowest.unwrap_or_default())
-}
-
 /// What Maglev hashes by a policy; `None` for another algorithm.
 pub(super) fn hash(policy: Option<&Policy>) -> Option<String> {
     let policy = policy.filter(|policy| policy.algorithm == Some(Algorithm::Maglev))?;
     Some(policy.balance.hash.name().to_owned())
-}
-
-/// Says what the reader should know of the client.
-fn note_client(explanation: &mut Explanation) {
-    let Some(client) = &explanation.client else { return };
-    let node = &explanation.node;
-    let remark = if client.node.is_empty() && client.pod.is_empty() {
-        format!(
-            "no endpoint slice knows this client: taken to run on node {node}, as every client that this agent serves"
-        )
-    } else if !client.node.is_empty() && client.node != *node {
-        format!(
-            "the client runs on node {}: the agent there decides, by its own zone and counts; this is the answer of node {node}",
-            client.node
-        )
-    } else {
-        let is_itself = |candidate: &Candidate| candidate.is_in && Some(candidate.address) == client.address;
-        if !explanation.backends.iter().any(is_itself) {
-            return;
-        }
-        "the client is itself one of the backends: it may reach itself".to_owned()
-    };
-    explanation.notes.push(remark);
 }
 
 fn refuse(explanation: &mut Explanation, reason: Reason, summary: &str) {
