@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// Events of connections that were ended, in one round: many may end at once.
 const TOLD: usize = 32;
 
+/// Connections whose sockets are gone, by cookie.
+pub type Lost = Vec<(u64, Connection)>;
+
 impl Engine {
     /// The round of ending sockets of removed endpoints that is due, which blocks.
     pub fn begin_drain(&mut self) -> Option<impl FnOnce() -> Result<Round, MapError> + Send + 'static + use<>> {
@@ -58,6 +61,34 @@ impl Engine {
             self.note_ended(number, cookie, &connection, Ended::EndpointRemoved);
         }
         passed_over
+    }
+
+    /// The search for sockets of connections that were open for a while, which blocks.
+    pub fn begin_search(&mut self) -> Option<impl FnOnce() -> Lost + Send + 'static + use<>> {
+        let connections = std::mem::take(&mut self.to_look_for);
+        (!connections.is_empty()).then_some(move || {
+            let socket = |(cookie, connection): &(u64, Connection)| drain::Doomed {
+                cookie: *cookie,
+                netns: connection.netns,
+                protocol: connection.frontend.protocol(),
+            };
+            let (gone, errors) = drain::gone(&connections.iter().map(socket).collect::<Vec<_>>());
+            for error in errors {
+                tracing::debug!(%error, "sockets could not be looked for");
+            }
+            connections.into_iter().filter(|(cookie, _)| gone.contains(cookie)).collect()
+        })
+    }
+
+    /// Sockets have ended without the programs: a defect, here or of the kernel, after which nothing stays taken.
+    pub fn end_search(&mut self, lost: Lost) {
+        for (cookie, connection) in lost {
+            match self.reconciler.give_back(cookie, &connection) {
+                Ok(true) => tracing::warn!(cookie, ?connection, "a socket ended unseen; its slots are given back"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "a slot could not be given back; it is tried again"),
+            }
+        }
     }
 
     /// The look at how old and how idle connections are that is due, which blocks.

@@ -26,7 +26,7 @@ use crate::source::Change;
 use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use mesh_common::tables::{Event, Settings};
+use mesh_common::tables::{Connection, Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct Engine {
     pub audit: Option<(Timestamp, Audit)>,
     /// Counts that recounts have set right.
     pub repaired: u64,
+    /// Connections whose sockets are to be looked for.
+    pub(super) to_look_for: Vec<(u64, Connection)>,
     /// Why the last rounds of ending connections did not end all that they should: of removed endpoints, and by lifetime.
     pub ending_errors: [Vec<String>; 2],
     /// Layouts of former agents that connections still need.
@@ -122,6 +124,7 @@ impl Engine {
             last_change: None,
             audit: None,
             repaired: 0,
+            to_look_for: Vec::new(),
             ending_errors: Default::default(),
             former_layouts: 0,
             events_read: 0,
@@ -308,7 +311,8 @@ impl Engine {
     /// Recounts the connections, and frees what waited for the last of them.
     pub fn recount(&mut self) {
         match self.reconciler.audit(clock::monotonic()) {
-            Ok(audit) => {
+            Ok(mut audit) => {
+                self.to_look_for = std::mem::take(&mut audit.to_look_for);
                 for drift in &audit.drift {
                     let is_repaired = audit.repaired.contains(drift);
                     tracing::warn!(?drift, is_repaired, "a count is not what a recount says");

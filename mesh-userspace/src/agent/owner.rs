@@ -27,6 +27,7 @@ enum Done {
     Drain(Result<super::drains::Round, crate::maps::MapError>),
     Look(Result<super::lifetimes::Look, crate::maps::MapError>),
     Probe(super::ejected::Found),
+    Search(super::ending::Lost),
 }
 
 /// Serves until told to stop, or until the programs cannot be put in force.
@@ -39,6 +40,7 @@ pub async fn own(
 ) -> anyhow::Result<()> {
     let mut elsewhere: JoinSet<Done> = JoinSet::new();
     let (mut draining, mut drain, mut looking) = (false, false, false);
+    let mut searching = false;
     let mut recount = tokio::time::interval(RECOUNT);
     recount.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complain = tokio::time::interval(COMPLAIN);
@@ -80,6 +82,10 @@ pub async fn own(
                     drain |= engine.end_drain(round);
                 }
                 Done::Probe(found) => engine.end_probe(&found),
+                Done::Search(lost) => {
+                    searching = false;
+                    engine.end_search(lost);
+                }
                 Done::Look(found) => {
                     looking = false;
                     engine.end_look(found);
@@ -117,6 +123,10 @@ pub async fn own(
         }
         for (found, timeout) in engine.begin_probes() {
             elsewhere.spawn(async move { Done::Probe(super::ejected::ask(found, timeout).await) });
+        }
+        if !searching && let Some(search) = engine.begin_search() {
+            searching = true;
+            elsewhere.spawn_blocking(move || Done::Search(search()));
         }
         if !looking && let Some(look) = engine.begin_look() {
             looking = true;

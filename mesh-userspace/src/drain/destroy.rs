@@ -33,6 +33,23 @@ pub fn all(sockets: &[Doomed]) -> io::Result<Vec<u64>> {
     Ok(ended)
 }
 
+/// The TCP sockets that two lists in a row do not show: a single one may miss what comes or goes meanwhile.
+pub fn gone(sockets: &[Doomed]) -> io::Result<Vec<u64>> {
+    let diag = Diag::open()?;
+    let mut gone: HashSet<u64> = sockets.iter().map(|socket| socket.cookie).collect();
+    for _ in 0..2 {
+        for family in [AF_INET, AF_INET6] {
+            for socket in diag.list(Table { family, protocol: IPPROTO_TCP }, false)? {
+                gone.remove(&socket.cookie());
+            }
+        }
+        if gone.is_empty() {
+            break;
+        }
+    }
+    Ok(gone.into_iter().collect())
+}
+
 /// Ends those of the TCP sockets that have been idle for long enough; returns what was seen of each that was found.
 pub fn idle(suspects: &[Suspect]) -> io::Result<Vec<(u64, Idle)>> {
     let diag = Diag::open()?;

@@ -1,4 +1,4 @@
-//! Ending sockets: those of a backend that is gone, so that their clients connect anew (SEMANTICS 23, 31), those that are too
+//! Sockets that are looked for or ended: those of a backend that is gone, so that their clients connect anew (SEMANTICS 23, 31), those that are too
 //! old, and those that have been idle for too long.
 //!
 //! The kernel ends a socket through `SOCK_DESTROY` (sock_diag(7)), in the network namespace that the socket is in; the
@@ -68,6 +68,12 @@ pub fn end(doomed: &[Doomed]) -> (Vec<u64>, Vec<Error>) {
 /// what failed; the rest goes on.
 pub fn end_idle(suspects: &[Suspect]) -> (Vec<(u64, Idle)>, Vec<Error>) {
     in_each_namespace(suspects, |suspect| suspect.socket.netns, destroy::idle)
+}
+
+/// Those of the sockets that are not there any more, and what failed. `netns` must be right; a socket whose namespace is not
+/// found is not said to be gone.
+pub fn gone(sockets: &[Doomed]) -> (Vec<u64>, Vec<Error>) {
+    in_each_namespace(sockets, |socket| socket.netns, destroy::gone)
 }
 
 /// Does the work in each network namespace with its own sockets.

@@ -16,6 +16,9 @@ use std::collections::{HashMap, HashSet};
 /// wakes up in the midst of connects that look as old.
 const UNCONFIRMED_FOR: u64 = 2_000_000_000;
 
+/// How old a connection is when its socket is first looked for, nanoseconds (4 s).
+const LOOKED_FOR_AFTER: u64 = 4_000_000_000;
+
 /// Something that counts connections.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Counted {
@@ -48,7 +51,10 @@ pub struct Audit {
     /// Counts that were off by the same amount in two recounts in a row: a single one may see a connection between its
     /// entry and its count.
     pub drift: Vec<Drift>,
-    /// Of those, the ones that were set right: nothing had connected to their Service since the recount before, so
+    /// TCP connections that are to be looked for now: each a few seconds after it was opened, and whenever it is twice as old
+    /// as it was then. Should a socket ever end without the programs, its slots come back.
+    pub to_look_for: Vec<(u64, Connection)>,
+    /// Of the counts that are off, the ones that were set right: nothing had connected to their Service since the recount before, so
     /// nothing was under way.
     pub repaired: Vec<Drift>,
 }
@@ -85,6 +91,9 @@ impl<M: Maps> Reconciler<M> {
                 }
                 self.unconfirmed.insert(cookie, connection.opened_at);
             }
+            if !is_unconfirmed(&connection) && is_of_age(&connection, self.audited, now) {
+                audit.to_look_for.push((cookie, connection));
+            }
             audit.connections += 1;
             unnamed.remove(&connection.service);
             *counted.entry(Counted::Account(connection.account)).or_default() += 1;
@@ -93,6 +102,7 @@ impl<M: Maps> Reconciler<M> {
                 *counted.entry(Counted::Client(place)).or_default() += 1;
             }
         }
+        self.audited = now;
         self.compare(&counted, &mut audit);
         self.settle_ejections(now / 1_000_000);
         for id in unnamed {
@@ -237,6 +247,12 @@ impl<M: Maps> Reconciler<M> {
             Counted::Client(_) => true,
         }
     }
+}
+
+/// Whether it became [`LOOKED_FOR_AFTER`] old, or twice as old, or four times, between two moments.
+fn is_of_age(connection: &Connection, before: u64, now: u64) -> bool {
+    let doublings = |at: u64| (at.saturating_sub(connection.opened_at) / LOOKED_FOR_AFTER).checked_ilog2();
+    connection.frontend.protocol() == Protocol::Tcp && doublings(before) < doublings(now)
 }
 
 /// Whether it is a connect() whose SYN has not been sent.

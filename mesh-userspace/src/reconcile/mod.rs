@@ -54,6 +54,8 @@ pub struct Reconciler<M> {
     tries: Tries,
     /// What the last audit found off.
     suspects: HashMap<Counted, audit::Suspect>,
+    /// When the last audit was, nanoseconds of the monotonic clock; 0 before the first.
+    audited: u64,
     /// Connections whose SYN had not been sent at the last audit: when each was opened, by cookie.
     unconfirmed: HashMap<u64, u64>,
 }
@@ -85,6 +87,7 @@ impl<M: Maps> Reconciler<M> {
             forget: false,
             tries: Tries::default(),
             suspects: HashMap::new(),
+            audited: 0,
             unconfirmed: HashMap::new(),
         }
     }

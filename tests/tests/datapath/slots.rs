@@ -294,3 +294,27 @@ fn a_count_that_is_off_is_set_right() -> Result<()> {
     assert!(agent.log().contains("is_repaired=true"), "{}", agent.log());
     Ok(())
 }
+
+#[test]
+fn a_socket_that_ended_unseen_gives_its_slots_back_and_one_that_lives_keeps_them() -> Result<()> {
+    let shop = Shop::with_pods(1)?;
+    let agent = shop.world.agent();
+    let held = shop.client.connect(tcp())?;
+    counts(agent, "web", &[("web-1", 1)])?;
+    let mut maps = KernelMaps::new(descriptors(&Pins::new(agent.pins()))?)?;
+    let (cookie, connection) = maps.connections()?.pop().context("the connection")?;
+    assert!(maps.restore_connection(!cookie, &connection)?);
+    let arrays = maps.arrays();
+    let active = arrays.services.iter().map(|entry| &entry.active);
+    for active in active.chain(arrays.backends.iter().map(|entry| &entry.active)).filter(|active| active.load() == 1) {
+        active.fetch_add(1);
+    }
+    counts(agent, "web", &[("web-1", 2)])?;
+    counts(agent, "web", &[("web-1", 1)])?;
+    assert!(agent.log().contains("a socket ended unseen"), "{}", agent.log());
+    // The other is older by now, and was looked for as well.
+    assert_eq!(maps.connections()?, [(cookie, connection)]);
+    assert_eq!(held.server()?, "web-1");
+    held.close()?;
+    counts(agent, "web", &[])
+}

@@ -80,7 +80,11 @@ fn a_limit_is_exact_under_a_million_connects_of_sixteen_processes_some_of_them_k
     assert_eq!(count.failed, 0, "{count:?}");
     // The sixteen want 96, so the limit was met; a client counts a little later than the kernel, never more.
     assert!(count.refused > 0 && count.most_open <= LIMIT, "{count:?}");
-    wait_until_equal("every slot to be given back", &0, || active(&world).unwrap_or(u64::MAX))?;
+    wait_until_equal("every slot to be given back", &0, || active(&world).unwrap_or(u64::MAX)).with_context(|| {
+        let meaning = mesh_tests::meaning::Meaning::of_pins(world.agent().pins());
+        let now = mesh_userspace::agent::monotonic();
+        format!("now {now}; {}; {meaning:?}; {}", world.agent().status().unwrap_or_default(), world.agent().log())
+    })?;
     wait_for("every backend's slots to be given back", || match active_by_backend(&world) {
         Ok(counts) if counts.iter().all(|count| *count == 0) => Ok(()),
         other => Err(format!("{other:?}")),
