@@ -58,12 +58,12 @@ use std::process::ExitCode;
 #[command(name = "cargo xtask bench", version)]
 struct Arguments {
     /// Fed by a real API server, beside kube-proxy (`cargo xtask components` builds both; package nftables).
-    #[arg(long, conflicts_with = "only")]
+    #[arg(long)]
     kubernetes: bool,
     /// Small sizes and few rounds: whether it works, not how fast it is. Writes no file unless --output names one.
     #[arg(long)]
     quick: bool,
-    /// Only this measurement; may be repeated. Writes no file unless --output names one.
+    /// Only this measurement; may be repeated. With --kubernetes: connect, change. Writes no file unless --output names one.
     #[arg(long, value_name = "NAME")]
     only: Vec<Measurement>,
     /// Where the report goes [default: docs/performance.md, or docs/performance-kubernetes.md, in the repository].
@@ -152,7 +152,7 @@ fn main() -> Result<ExitCode> {
     let mut report = Report::new(page, Machine::look()?);
     println!("{}", report.machine());
     if arguments.kubernetes {
-        kubernetes::measure(effort, &mut report)?;
+        kubernetes::measure(&arguments.only, effort, &mut report)?;
     } else {
         measure(&arguments.only, effort, &mut report)?;
     }

@@ -20,10 +20,10 @@ mod rig;
 mod start;
 mod stream;
 
-use crate::Effort;
 use crate::interrupt;
 use crate::report::{Page, Report, Section};
-use anyhow::Result;
+use crate::{Effort, Measurement};
+use anyhow::{Result, bail};
 use rig::Rig;
 
 /// What stands above the figures.
@@ -40,23 +40,41 @@ pub const PAGE: Page = Page {
 pub const ENDPOINTS: u8 = 10;
 
 /// One measurement after the other, on one rig: what one leaves the next needs.
-pub fn measure(effort: Effort, report: &mut Report) -> Result<()> {
+pub fn measure(only: &[Measurement], effort: Effort, report: &mut Report) -> Result<()> {
+    let whole = only.is_empty();
+    let is_wanted = |measurement| whole || only.contains(&measurement);
+    if let Some(other) = only.iter().find(|one| ![Measurement::Connect, Measurement::Change].contains(one)) {
+        bail!("with --kubernetes only connect and change can be measured alone, and not {other:?}");
+    }
     let rig = Rig::make()?;
     let mut connects = connect::section();
     let count = effort.pick(20, 10_000);
 
     load::services(&rig, 1..2)?;
-    rig.start_both(1)?;
-    step(report, "connect() with 1 Service", || connect::measure(&rig, effort, 1, &mut connects).map(|()| None))?;
-    rig.clear_agent()?;
-    rig.clear_proxy()?;
+    if is_wanted(Measurement::Connect) {
+        rig.start_both(1)?;
+        step(report, "connect() with 1 Service", || connect::measure(&rig, effort, 1, &mut connects).map(|()| None))?;
+        rig.clear_agent()?;
+        rig.clear_proxy()?;
+    }
 
     load::services(&rig, 2..count + 1)?;
-    step(report, "start", || start::measure(&rig, effort, count).map(Some))?;
-    step(report, "rest", || rest::measure(&rig, effort, count).map(Some))?;
-    step(report, "connect()", || connect::measure(&rig, effort, count, &mut connects).map(|()| None))?;
-    report_section(report, connects);
-    step(report, "change", || change::measure(&rig, effort, count).map(Some))?;
+    if whole {
+        step(report, "start", || start::measure(&rig, effort, count).map(Some))?;
+        step(report, "rest", || rest::measure(&rig, effort, count).map(Some))?;
+    } else {
+        rig.start_both(count)?;
+    }
+    if is_wanted(Measurement::Connect) {
+        step(report, "connect()", || connect::measure(&rig, effort, count, &mut connects).map(|()| None))?;
+        report_section(report, connects);
+    }
+    if is_wanted(Measurement::Change) {
+        step(report, "change", || change::measure(&rig, effort, count).map(Some))?;
+    }
+    if !whole {
+        return Ok(());
+    }
     step(report, "stream", || stream::measure(&rig, effort, count).map(Some))
 }
 
