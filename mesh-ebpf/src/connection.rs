@@ -7,7 +7,11 @@ use mesh_common::admission;
 use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, ServiceId};
 
 const NO_EXIST: u64 = 1;
+const ENOENT: i32 = -2;
 const EEXIST: i32 = -17;
+
+/// How often a removal that failed is tried.
+const TRIES: u32 = 4;
 
 /// Records what the socket holds from now on. A socket that held something else (a connect that failed, a UDP socket
 /// that connects anew) gives that back. `false` when the table is full.
@@ -43,11 +47,26 @@ pub fn release(cookie: u64) -> Option<Held> {
             flags: core::ptr::read_volatile(&raw const (*held).flags),
         }
     };
-    if CONNECTIONS.remove(cookie).is_err() {
+    if !remove(cookie) {
         return None;
     }
     give_back(held.account, held.backend, held.flags);
     Some(held)
+}
+
+/// Whether the entry was there, and is removed now. That may fail for a passing reason, too: since Linux 6.15 the kernel waits
+/// 250 ms at most for the lock of an element's bucket, which a processor may hold for longer that its hypervisor has halted.
+#[inline(never)]
+fn remove(cookie: u64) -> bool {
+    for _ in 0..TRIES {
+        match CONNECTIONS.remove(cookie) {
+            Ok(()) => return true,
+            Err(ENOENT) => return false,
+            Err(_) => {}
+        }
+    }
+    // The agent looks for the socket later.
+    false
 }
 
 /// Gives back what the socket holds, if it holds a slot of this account: so that it may take it again.

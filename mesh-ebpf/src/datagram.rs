@@ -67,7 +67,8 @@ pub fn source_shown<const V6: bool>(socket: &SockAddr<V6>) -> Option<(Address, P
     Some((frontend.address, frontend.port))
 }
 
-/// The backend of the flow, while it serves, and the Service's rule. Its entry may have become that of the same pod and port for another Service.
+/// The backend of the flow, while it serves, and the Service's rule. Its entry may have become that of the same pod and port for
+/// another Service.
 #[inline(always)]
 fn going_on(key: &FlowKey) -> Option<(Address, Port, u64)> {
     // SAFETY: what is read is checked against the backend below, so a reused element is noticed.

@@ -46,7 +46,8 @@ impl SocketBuffer {
         unsafe { read_volatile(&raw const (*self.0).ifindex) }
     }
 
-    /// Overwrites bytes. Checksums are the caller's. By value: of a constant's reference the compiler would make a map of constants.
+    /// Overwrites bytes. Checksums are the caller's. By value: of a constant's reference the compiler would make a map of
+    /// constants.
     #[inline(always)]
     pub fn write<T: Copy>(&self, offset: usize, value: T) -> Result<(), Failed> {
         // SAFETY: `value` is readable for its size; the helper checks the offset.

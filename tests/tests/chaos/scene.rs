@@ -118,7 +118,9 @@ impl Scene {
         ensure!(expected.len() > 5, "{expected}");
         wait_for("the maps to equal a fresh agent's", || still(self.world.agent())?.equals(&expected))?;
         let log = self.world.agent().log();
-        ensure!(!log.contains("is_repaired=true"), "counts were off, and had to be set right: {log}");
+        for mended in ["is_repaired=true", "ended unseen"] {
+            ensure!(!log.contains(mended), "counts were off, and had to be set right: {log}");
+        }
         fresh.stop().map(drop)
     }
 }

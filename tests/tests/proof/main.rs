@@ -54,7 +54,9 @@ fn nothing_was_mended(agent: &Agent) -> Result<()> {
         ensure!(audit["repaired"] == 0, "{audit}");
         Ok(())
     })?;
-    ensure!(!agent.log().contains("is_repaired=true"), "{}", agent.log());
+    for mended in ["is_repaired=true", "ended unseen"] {
+        ensure!(!agent.log().contains(mended), "{}", agent.log());
+    }
     Ok(())
 }
 
@@ -89,6 +91,8 @@ fn a_limit_is_exact_under_a_million_connects_of_sixteen_processes_some_of_them_k
         Ok(counts) if counts.iter().all(|count| *count == 0) => Ok(()),
         other => Err(format!("{other:?}")),
     })?;
+
+    nothing_was_mended(world.agent())?;
 
     // Nothing is left counted, so the whole limit is there, and not one more.
     let client = world.client("after")?;
