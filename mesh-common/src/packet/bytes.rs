@@ -11,7 +11,7 @@ use network_types::udp::UdpHdr;
 /// Any bytes are a valid value, the alignment is 1 and there is no padding.
 pub unsafe trait Header: Copy {}
 
-// SAFETY: bytes and arrays of bytes, without padding; `EthHdr` is read through `Aligned`.
+// SAFETY: bytes and arrays of bytes, without padding.
 unsafe impl Header for Ipv4Hdr {}
 // SAFETY: as above.
 unsafe impl Header for Ipv6Hdr {}

@@ -21,8 +21,8 @@ pub struct Connection {
     pub netns: u64,
     /// When connect() was called, nanoseconds of the monotonic clock, some milliseconds coarse.
     pub opened_at: u64,
-    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`], and 8 to 31 [`Connection::asked`]. The high half is the place in `CLIENTS` that holds a third
-    /// slot, plus 1; 0 for none.
+    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`], and 8 to 31 [`Connection::asked`]. The high half is the place
+    /// in `CLIENTS` that holds a third slot, plus 1; 0 for none.
     pub flags: u64,
 }
 

@@ -4,8 +4,8 @@
 //! connections is left.
 
 use crate::bpf;
-use crate::drain::{self, Doomed};
 use crate::maps::{MapError, wire};
+use crate::sockets::{self, Wanted};
 use mesh_common::tables::{BackendId, Connection};
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +17,7 @@ pub struct Round {
     /// Connections whose sockets were ended.
     pub ended: Vec<(u64, Connection)>,
     /// What failed.
-    pub errors: Vec<drain::Error>,
+    pub errors: Vec<sockets::Error>,
     /// Whether connections were passed over that may have been opened since the round began.
     pub passed_over: bool,
 }
@@ -53,15 +53,15 @@ impl Drains {
             let all = doomed.len();
             doomed.retain(|(_, connection)| connection.opened_at < now);
             let passed_over = doomed.len() < all;
-            let sockets: Vec<Doomed> = doomed
+            let sockets: Vec<Wanted> = doomed
                 .iter()
-                .map(|(cookie, connection)| Doomed {
+                .map(|(cookie, connection)| Wanted {
                     cookie: *cookie,
                     netns: connection.netns,
                     protocol: connection.frontend.protocol(),
                 })
                 .collect();
-            let (cookies, errors) = drain::end(&sockets);
+            let (cookies, errors) = sockets::end(&sockets);
             let cookies: HashSet<u64> = cookies.into_iter().collect();
             let ended = doomed.into_iter().filter(|(cookie, _)| cookies.contains(cookie)).collect();
             Ok(Round { ended, errors, passed_over })

@@ -6,9 +6,9 @@ use super::drains::Round;
 use super::engine::Engine;
 use super::lifetimes::Look;
 use crate::api::types;
-use crate::drain;
 use crate::maps::{MapError, Maps};
 use crate::plan::Ended;
+use crate::sockets;
 use jiff::Timestamp;
 use mesh_common::address::Protocol;
 use mesh_common::tables::{BackendTag, Connection};
@@ -67,12 +67,12 @@ impl Engine {
     pub fn begin_search(&mut self) -> Option<impl FnOnce() -> Lost + Send + 'static + use<>> {
         let connections = std::mem::take(&mut self.to_look_for);
         (!connections.is_empty()).then_some(move || {
-            let socket = |(cookie, connection): &(u64, Connection)| drain::Doomed {
+            let socket = |(cookie, connection): &(u64, Connection)| sockets::Wanted {
                 cookie: *cookie,
                 netns: connection.netns,
                 protocol: connection.frontend.protocol(),
             };
-            let (gone, errors) = drain::gone(&connections.iter().map(socket).collect::<Vec<_>>());
+            let (gone, errors) = sockets::gone(&connections.iter().map(socket).collect::<Vec<_>>());
             for error in errors {
                 tracing::debug!(%error, "sockets could not be looked for");
             }
@@ -153,7 +153,7 @@ fn moment(at: u64) -> Instant {
 }
 
 /// Tells the log what failed; as it is said in status.
-fn told(errors: &[drain::Error]) -> Vec<String> {
+fn told(errors: &[sockets::Error]) -> Vec<String> {
     for error in errors {
         tracing::warn!(%error, "connections could not be ended; trying again");
     }

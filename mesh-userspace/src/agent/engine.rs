@@ -13,7 +13,6 @@ use crate::api::query::EventFeed;
 use crate::api::types;
 use crate::config::{AgentConfig, EventSampling};
 use crate::datapath::{self, Attached, Cgroup, HOOKS, Loaded, Pins};
-use crate::drain;
 use crate::inbound::Inbound;
 use crate::maps::grace::Grace;
 use crate::maps::{KernelFds, KernelMaps, Maps};
@@ -22,6 +21,7 @@ use crate::model::{Finding, ServiceKey, Severity};
 use crate::plan::{DesiredService, Subject};
 use crate::reconcile::{Audit, GraceTicket, Problem, Reconciler, State};
 use crate::report::Report;
+use crate::sockets;
 use crate::source::Change;
 use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
@@ -101,7 +101,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         let maps = KernelMaps::new(descriptors(loaded.pins())?)?;
         set_sampling(maps.arrays().settings, config.events);
-        let netns = drain::own_netns().context("ask for the cookie of the node's network namespace")?;
+        let netns = sockets::own_netns().context("ask for the cookie of the node's network namespace")?;
         maps.arrays().settings.node_netns.store(netns);
         let grace = Arc::new(Grace::new().context("make the map that grace periods are waited with")?);
         let reconciler = Reconciler::adopt(maps, || grace.wait())?;

@@ -6,9 +6,9 @@
 //! more than [`LONGEST_PAUSE`]), and nineteen times what the last one took.
 
 use crate::bpf;
-use crate::drain::{self, Doomed, Idle, Suspect};
 use crate::maps::{MapError, wire};
 use crate::plan::{Ended, Endings};
+use crate::sockets::{self, Idle, Suspect, Wanted};
 use mesh_common::address::Protocol;
 use mesh_common::tables::{CONFIRMED, Connection, ServiceId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,7 +38,7 @@ pub struct Look {
     /// Connections whose sockets were ended, and why.
     pub ended: Vec<(Connection, Ended, u64)>,
     /// What failed.
-    pub errors: Vec<drain::Error>,
+    pub errors: Vec<sockets::Error>,
     active: Active,
     next: u64,
 }
@@ -147,15 +147,15 @@ impl Round {
 
     /// Ends what is due.
     fn end(&mut self) {
-        let doomed = |cookie, connection: &Connection| Doomed {
+        let doomed = |cookie, connection: &Connection| Wanted {
             cookie,
             netns: connection.netns,
             protocol: connection.frontend.protocol(),
         };
         if !self.old.is_empty() {
-            let sockets: Vec<Doomed> =
+            let sockets: Vec<Wanted> =
                 self.old.iter().map(|(cookie, connection)| doomed(*cookie, connection)).collect();
-            let (cookies, errors) = drain::end(&sockets);
+            let (cookies, errors) = sockets::end(&sockets);
             let cookies: HashSet<u64> = cookies.into_iter().collect();
             self.look.errors.extend(errors);
             let ended = self.old.iter().filter(|(cookie, _)| cookies.contains(cookie));
@@ -170,7 +170,7 @@ impl Round {
                 socket: doomed(*cookie, connection),
                 allowed: u32::try_from(idle.as_millis()).unwrap_or(u32::MAX),
             });
-            let (seen, errors) = drain::end_idle(&sockets.collect::<Vec<_>>());
+            let (seen, errors) = sockets::end_idle(&sockets.collect::<Vec<_>>());
             self.look.errors.extend(errors);
             let seen: HashMap<u64, Idle> = seen.into_iter().collect();
             let now = super::clock::monotonic();

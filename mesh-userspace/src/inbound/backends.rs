@@ -10,7 +10,7 @@ use crate::plan::inbound::InboundLimits;
 use anyhow::Context;
 use mesh_common::address::Protocol;
 use mesh_common::tables::{InboundId, InboundKey, NO_NETNS};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// The entries.
@@ -60,11 +60,13 @@ impl Backends {
         }
         self.settle()?;
         let mut left_out = 0;
+        let used: HashSet<u32> = self.ids.values().map(|id| id.0).collect();
+        let mut free = (1..self.maps.size() as u32).filter(|id| !used.contains(id)).map(InboundId);
         for (key, limit) in wanted {
             if self.ids.contains_key(key) {
                 continue;
             }
-            let Some(id) = self.free() else {
+            let Some(id) = free.next() else {
                 left_out += 1;
                 continue;
             };
@@ -100,11 +102,6 @@ impl Backends {
         self.leaving.clear();
         self.strays = false;
         Ok(())
-    }
-
-    fn free(&self) -> Option<InboundId> {
-        let used: BTreeSet<u32> = self.ids.values().chain(self.leaving.values()).map(|id| id.0).collect();
-        (1..self.maps.size() as u32).find(|id| !used.contains(id)).map(InboundId)
     }
 
     /// Where a backend's sockets are; `None` while its pod is not there.

@@ -1,5 +1,5 @@
-//! Which interface of the node leads to which address: a virtual Ethernet pair has one end here and the other, with the address, in
-//! the pod's network namespace.
+//! Which interface of the node leads to which address: a virtual Ethernet pair has one end here and the other, with the address,
+//! in the pod's network namespace.
 //!
 //! The kernel tells of the other end its namespace's id and its index there (`IFLA_LINK_NETNSID`, `IFLA_LINK`), and lists the
 //! addresses of a namespace by that id (`IFA_TARGET_NETNSID`, Linux 5.0): no pod is entered, and none of its processes is looked

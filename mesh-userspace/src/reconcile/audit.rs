@@ -54,8 +54,8 @@ pub struct Audit {
     /// TCP connections that are to be looked for now: each a few seconds after it was opened, and whenever it is twice as old
     /// as it was then. Should a socket ever end without the programs, its slots come back.
     pub to_look_for: Vec<(u64, Connection)>,
-    /// Of the counts that are off, the ones that were set right: nothing had connected to their Service since the recount before, so
-    /// nothing was under way.
+    /// Of the counts that are off, the ones that were set right: nothing had connected to their Service since the recount
+    /// before, so nothing was under way.
     pub repaired: Vec<Drift>,
 }
 

@@ -1,7 +1,7 @@
 //! Sockets of the calling thread's network namespace, found by their cookies and ended.
 
 use super::diag::{Diag, Table};
-use super::{Doomed, Idle, Suspect};
+use super::{Idle, Suspect, Wanted};
 use mesh_common::address::Protocol;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use std::io;
 const SYN_SENT: u8 = 2;
 
 /// Ends the sockets; returns the cookies of those that were found and ended.
-pub fn all(sockets: &[Doomed]) -> io::Result<Vec<u64>> {
+pub fn all(sockets: &[Wanted]) -> io::Result<Vec<u64>> {
     let diag = Diag::open()?;
     let mut ended = Vec::new();
     for (of, protocol) in [(Protocol::Tcp, IPPROTO_TCP), (Protocol::Udp, IPPROTO_UDP)] {
@@ -31,23 +31,6 @@ pub fn all(sockets: &[Doomed]) -> io::Result<Vec<u64>> {
         }
     }
     Ok(ended)
-}
-
-/// The TCP sockets that two lists in a row do not show: a single one may miss what comes or goes meanwhile.
-pub fn gone(sockets: &[Doomed]) -> io::Result<Vec<u64>> {
-    let diag = Diag::open()?;
-    let mut gone: HashSet<u64> = sockets.iter().map(|socket| socket.cookie).collect();
-    for _ in 0..2 {
-        for family in [AF_INET, AF_INET6] {
-            for socket in diag.list(Table { family, protocol: IPPROTO_TCP }, false)? {
-                gone.remove(&socket.cookie());
-            }
-        }
-        if gone.is_empty() {
-            break;
-        }
-    }
-    Ok(gone.into_iter().collect())
 }
 
 /// Ends those of the TCP sockets that have been idle for long enough; returns what was seen of each that was found.

@@ -1,11 +1,12 @@
-//! Sockets that are looked for or ended: those of a backend that is gone, so that their clients connect anew (SEMANTICS 23, 31), those that are too
-//! old, and those that have been idle for too long.
+//! Sockets in whatever network namespace they are, by their cookies: looked for, or ended.
 //!
-//! The kernel ends a socket through `SOCK_DESTROY` (sock_diag(7)), in the network namespace that the socket is in; the
-//! client sees ECONNABORTED. Blocking: call it off the owner's task.
+//! Those of a backend that is gone are ended so that their clients connect anew (SEMANTICS 23, 31). The kernel ends a socket
+//! through `SOCK_DESTROY` (sock_diag(7)), in the network namespace that the socket is in; the client sees ECONNABORTED.
+//! Blocking: call it off the owner's task.
 
 mod destroy;
 mod diag;
+mod gone;
 mod netns;
 
 pub use netns::own_cookie as own_netns;
@@ -14,9 +15,9 @@ use mesh_common::address::Protocol;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-/// A socket to be ended.
+/// A socket that is looked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Doomed {
+pub struct Wanted {
     /// Its cookie.
     pub cookie: u64,
     /// Its network namespace (`SO_NETNS_COOKIE`).
@@ -29,7 +30,7 @@ pub struct Doomed {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Suspect {
     /// The socket.
-    pub socket: Doomed,
+    pub socket: Wanted,
     /// How long it may be, milliseconds.
     pub allowed: u32,
 }
@@ -43,14 +44,14 @@ pub enum Idle {
     For(u32),
 }
 
-/// Why sockets could not be ended.
+/// Why sockets could not be looked for, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No process and no mount leads to the namespace.
     #[error("the network namespace with cookie {0} was not found below /proc or in the mounts")]
     NoNamespace(u64),
     /// The work in the namespace failed.
-    #[error("end sockets in the network namespace {path}")]
+    #[error("the sockets in the network namespace {path}")]
     Namespace {
         /// Where the namespace was found.
         path: String,
@@ -60,7 +61,7 @@ pub enum Error {
 }
 
 /// Ends these sockets. Returns the cookies of those that were ended, and what failed; the rest goes on.
-pub fn end(doomed: &[Doomed]) -> (Vec<u64>, Vec<Error>) {
+pub fn end(doomed: &[Wanted]) -> (Vec<u64>, Vec<Error>) {
     in_each_namespace(doomed, |socket| socket.netns, destroy::all)
 }
 
@@ -72,8 +73,8 @@ pub fn end_idle(suspects: &[Suspect]) -> (Vec<(u64, Idle)>, Vec<Error>) {
 
 /// Those of the sockets that are not there any more, and what failed. `netns` must be right; a socket whose namespace is not
 /// found is not said to be gone.
-pub fn gone(sockets: &[Doomed]) -> (Vec<u64>, Vec<Error>) {
-    in_each_namespace(sockets, |socket| socket.netns, destroy::gone)
+pub fn gone(sockets: &[Wanted]) -> (Vec<u64>, Vec<Error>) {
+    in_each_namespace(sockets, |socket| socket.netns, gone::gone)
 }
 
 /// Does the work in each network namespace with its own sockets.
