@@ -67,17 +67,26 @@ while bad < 10:
     Ok(())
 }
 
+/// Visits until the slow pod takes no more. After how many answers that is says a property test of the estimates; here the
+/// others' answers wait for a processor, and by up to 10 ms they may do so without the slow one being three times as slow.
+fn visit_until_out(scene: &Scene) -> Result<()> {
+    wait_for("the slow one to be out", || {
+        let (answers, failed) = scene.visit(100)?;
+        ensure!(failed == 0, "{failed} failed: {answers:?}");
+        ensure!(!answers.contains_key("bad") && answers.len() == 4, "{answers:?}");
+        Ok(())
+    })
+}
+
 #[test]
-fn a_backend_that_is_slow_by_20_ms_is_out_after_some_tens_of_answers_and_no_other() -> Result<()> {
+fn a_backend_that_is_slow_by_20_ms_is_out_and_no_other() -> Result<()> {
     let detection = json!({
         "consecutiveFailures": 5, "slowAnswerPercent": 300, "slowAnswerMilliseconds": 5,
         "baseEjectionSeconds": 600, "maxEjectionSeconds": 600,
     });
     let scene = Scene::with(4, &detection)?;
     let _slow = scene.bad.serve_after(Duration::from_millis(20), &[Listen::tcp(8080)])?;
-    let (answers, failed) = scene.visit(400)?;
-    let met = answers.get("bad").copied().unwrap_or_default();
-    assert!(failed == 0 && (1..=40).contains(&met), "{failed}: {answers:?}");
+    visit_until_out(&scene)?;
     let why = &explained(scene.agent())?["bad"].1;
     assert!(
         why.starts_with("ejected for another ") && why.ends_with("its answers are slower than the others'"),
@@ -103,19 +112,12 @@ fn a_slow_backend_comes_back_and_stays_once_it_is_quick_also_without_an_agent() 
     let scene = Scene::with(4, &detection)?;
     let mut slow = scene.bad.serve_after(Duration::from_millis(20), &[Listen::tcp(8080)])?;
     scene.agent().kill()?;
-    let out = || {
-        wait_for("it to be out", || {
-            let (answers, failed) = scene.visit(100)?;
-            ensure!(failed == 0 && !answers.contains_key("bad"), "{failed}: {answers:?}");
-            Ok(())
-        })
-    };
-    out()?;
+    visit_until_out(&scene)?;
     wait_for("it to be tried again", || {
         ensure!(scene.visit(20)?.0.contains_key("bad"));
         Ok(())
     })?;
-    out()?;
+    visit_until_out(&scene)?;
     slow.kill();
     let _quick = scene.bad.serve(&[Listen::tcp(8080)])?;
     wait_for("it to be back", || {
@@ -158,9 +160,7 @@ fn a_backend_whose_network_is_slow_by_20_ms_is_out_too() -> Result<()> {
     let scene = Scene::with(4, &detection)?;
     let _quick = scene.bad.serve(&[Listen::tcp(8080)])?;
     let _network = scene.bad.start("python3", &["-c".to_owned(), SLOW_NETWORK.to_owned()])?;
-    let (answers, failed) = scene.visit(400)?;
-    let met = answers.get("bad").copied().unwrap_or_default();
-    assert!(failed == 0 && (1..=40).contains(&met), "{failed}: {answers:?}");
+    visit_until_out(&scene)?;
     assert_eq!(ejected(scene.agent())?, 1);
     assert!(explained(scene.agent())?["bad"].1.ends_with("its answers are slower than the others'"));
     Ok(())
