@@ -75,7 +75,10 @@ pub fn place<'a>(
         }
         pending |= found == key | PENDING;
         if found == 0 {
-            empty = at(step);
+            // The first of them: there it is met at once from then on.
+            if empty == NOWHERE {
+                empty = at(step);
+            }
         } else if idle == NOWHERE && is_idle(state, now) {
             idle = at(step);
         }
@@ -185,6 +188,7 @@ mod tests {
         let at = |position: u32| places.get(position as usize);
         let own = key(ServiceId(1), 1);
         let position = place(&at, 8, own, 5).unwrap();
+        assert_eq!(position, first(own, 8), "where it is looked for first");
         assert!(take(&places[position as usize], own, 1).unwrap());
         assert_eq!(take(&places[position as usize], own, 1), Err(Full::AtLimit));
         for netns in 2..100 {
