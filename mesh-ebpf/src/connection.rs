@@ -31,7 +31,8 @@ pub fn hold(cookie: u64, connection: &Connection) -> bool {
 pub struct Held {
     pub account: ServiceId,
     pub backend: BackendId,
-    pub flags: u64,
+    pub flags: u32,
+    pub client: u32,
 }
 
 /// Gives back what the socket holds, if it holds anything. Exactly once: only the one whose delete succeeds gives back.
@@ -45,12 +46,13 @@ pub fn release(cookie: u64) -> Option<Held> {
             account: core::ptr::read_volatile(&raw const (*held).account),
             backend: core::ptr::read_volatile(&raw const (*held).backend),
             flags: core::ptr::read_volatile(&raw const (*held).flags),
+            client: core::ptr::read_volatile(&raw const (*held).client),
         }
     };
     if !remove(cookie) {
         return None;
     }
-    give_back(held.account, held.backend, held.flags);
+    give_back(held.account, held.backend, held.client);
     Some(held)
 }
 
@@ -81,11 +83,11 @@ pub fn release_own(cookie: u64, account: ServiceId) -> bool {
     }
 }
 
-/// Gives back one slot on each, and that of the client which the flags name.
+/// Gives back one slot on each, and that of the client whose place plus 1 this is; 0 for none.
 #[inline(always)]
-pub fn give_back(account: ServiceId, backend: BackendId, flags: u64) {
-    if let Some(place) = Connection::client_of(flags) {
-        limits::give_back(place);
+pub fn give_back(account: ServiceId, backend: BackendId, client: u32) {
+    if client != 0 {
+        limits::give_back(client - 1);
     }
     if let Some(service) = SERVICES.get(account.0) {
         admission::give_back(&service.active);
@@ -111,7 +113,7 @@ pub fn frontend_of(cookie: u64, peer: &Address, port: Port) -> Option<(Address, 
 /// The kernel is about to send the SYN: the connect did not fail on this host. The entry's flags; 0 when the socket holds
 /// nothing, or goes elsewhere than to what it holds; then that is given back.
 #[inline(always)]
-pub fn confirm(cookie: u64, peer: &Address, port: Port) -> u64 {
+pub fn confirm(cookie: u64, peer: &Address, port: Port) -> u32 {
     let Some(held) = CONNECTIONS.get_ptr_mut(cookie) else { return 0 };
     // SAFETY: only this socket's own calls change its entry, and one of them is running, under the socket's lock.
     let held = unsafe { &mut *held };

@@ -124,10 +124,11 @@ fn admit<const V6: bool>(socket: &SockAddr<V6>, occasion: &Occasion<'_>) -> Resu
         netns,
         // SAFETY: a helper without arguments.
         opened_at: unsafe { bpf_ktime_get_coarse_ns() },
-        flags: Connection::flags(place) | if Rule::has_outlier(rule) { WATCHED } else { 0 },
+        flags: if Rule::has_outlier(rule) { WATCHED } else { 0 },
+        client: place,
     };
     if !connection::hold(occasion.cookie, &held) {
-        connection::give_back(account_id, choice.id, held.flags);
+        connection::give_back(account_id, choice.id, place);
         return Err(Reason::TableFull);
     }
     service.opened.fetch_add(1);

@@ -95,7 +95,7 @@ pub fn ended(socket: &SockOps) {
 /// The connection was closed, by a client that was content with the backend as far as anybody knows. One that had gone silent
 /// says nothing for its backend.
 #[inline(always)]
-pub fn closed(account: ServiceId, backend: BackendId, flags: u64) {
+pub fn closed(account: ServiceId, backend: BackendId, flags: u32) {
     if flags & (ESTABLISHED | FAILED) == ESTABLISHED {
         succeeded(account, backend, Outcome::Ended);
     }

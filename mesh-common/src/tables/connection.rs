@@ -21,56 +21,49 @@ pub struct Connection {
     pub netns: u64,
     /// When connect() was called, nanoseconds of the monotonic clock, some milliseconds coarse.
     pub opened_at: u64,
-    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`], and 8 to 31 [`Connection::asked`]. The high half is the place
-    /// in `CLIENTS` that holds a third slot, plus 1; 0 for none.
-    pub flags: u64,
+    /// Bits: [`CONFIRMED`], [`WATCHED`], [`ESTABLISHED`], [`FAILED`], and 8 to 31 [`Connection::asked`]. All else is written once,
+    /// with the entry; this changes in place. A callback of a socket that another processor closes at that moment may change the
+    /// entry that has taken the element over: so what must be given back is not in this word.
+    pub flags: u32,
+    /// The place in `CLIENTS` that holds a third slot, plus 1; 0 for none.
+    pub client: u32,
 }
 
 impl Connection {
-    /// The word for [`Connection::flags`] of a connection that is not confirmed, whose client's place in `CLIENTS` plus 1 is
-    /// this; 0 for none.
-    #[inline(always)]
-    pub const fn flags(place: u32) -> u64 {
-        (place as u64) << 32
-    }
-
-    /// The place in `CLIENTS` in [`Connection::flags`].
-    #[inline(always)]
-    pub const fn client_of(flags: u64) -> Option<u32> {
-        match (flags >> 32) as u32 {
-            0 => None,
-            place => Some(place - 1),
-        }
+    /// The place in `CLIENTS` that holds a slot.
+    pub const fn client_place(&self) -> Option<u32> {
+        self.client.checked_sub(1)
     }
 
     /// [`Connection::flags`] with the time `now` (nanoseconds) as that from which the first answer is waited for.
     #[inline(always)]
-    pub const fn asked(flags: u64, now: u64) -> u64 {
-        flags & !ASKED | (now >> ASKED_CLOCK << ASKED_SHIFT) & ASKED
+    pub const fn asked(flags: u32, now: u64) -> u32 {
+        flags & !ASKED | ((now >> ASKED_CLOCK) as u32) << ASKED_SHIFT
     }
 
     /// How long the first answer has been waited for at `now`, nanoseconds, to 131,072 of them; modulo 36 minutes.
     #[inline(always)]
-    pub const fn waited(flags: u64, now: u64) -> u64 {
-        let asked = (flags & ASKED) >> ASKED_SHIFT;
-        ((now >> ASKED_CLOCK).wrapping_sub(asked) & ASKED >> ASKED_SHIFT) << ASKED_CLOCK
+    pub const fn waited(flags: u32, now: u64) -> u64 {
+        let asked = flags >> ASKED_SHIFT;
+        let waited = ((now >> ASKED_CLOCK) as u32).wrapping_sub(asked) & ASKED >> ASKED_SHIFT;
+        (waited as u64) << ASKED_CLOCK
     }
 }
 
 /// The kernel went on to send a SYN: the connect did not fail on this host (no route, no port). TCP only.
-pub const CONFIRMED: u64 = 1;
+pub const CONFIRMED: u32 = 1;
 
 /// Its backend is judged by what becomes of it, since its port's rule said so when it was opened. Means nothing for UDP.
-pub const WATCHED: u64 = 2;
+pub const WATCHED: u32 = 2;
 
 /// It is watched, and its handshake is done.
-pub const ESTABLISHED: u64 = 4;
+pub const ESTABLISHED: u32 = 4;
 
 /// It is watched, and has counted as failed: its connect, or since its handshake.
-pub const FAILED: u64 = 8;
+pub const FAILED: u32 = 8;
 
 /// The bits of [`Connection::asked`], and where they begin.
-const ASKED: u64 = 0xff_ffff << ASKED_SHIFT;
+const ASKED: u32 = 0xff_ffff << ASKED_SHIFT;
 const ASKED_SHIFT: u32 = 8;
 
 /// The clock of [`Connection::asked`]: 2^17 ns, 131 us.
@@ -85,11 +78,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_waited_is_known_and_nothing_else_is_touched(place: u32, now in 0u64..1 << 60, waits in 0u64..1 << 40) {
-            let flags = Connection::flags(place) | CONFIRMED | WATCHED;
+        fn what_was_waited_is_known_and_nothing_else_is_touched(now in 0u64..1 << 60, waits in 0u64..1 << 40) {
+            let flags = CONFIRMED | WATCHED;
             let asked = Connection::asked(Connection::asked(flags, 77), now);
             prop_assert_eq!(asked & !ASKED, flags);
-            prop_assert_eq!(Connection::client_of(asked), place.checked_sub(1));
             let clock = 1 << ASKED_CLOCK;
             prop_assert!(Connection::waited(asked, now + waits).abs_diff(waits) < clock);
         }

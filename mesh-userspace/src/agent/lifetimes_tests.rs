@@ -17,6 +17,7 @@ fn connection(service: u32, age: u64) -> Connection {
         netns: 1,
         opened_at: NOW - age * SECOND,
         flags: CONFIRMED,
+        client: 0,
     }
 }
 

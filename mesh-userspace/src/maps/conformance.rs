@@ -204,6 +204,7 @@ fn connections(maps: &mut (impl Maps + Connect)) {
         netns: 11,
         opened_at: 12,
         flags: CONFIRMED,
+        client: 0,
     };
     maps.connect(40, connection);
     maps.connect(41, Connection { flags: 0, ..connection });

@@ -58,7 +58,8 @@ pub fn connection(connection: &Connection) -> [u8; CONNECTION] {
     bytes[28..32].copy_from_slice(&connection.backend.0.to_ne_bytes());
     bytes[32..40].copy_from_slice(&connection.netns.to_ne_bytes());
     bytes[40..48].copy_from_slice(&connection.opened_at.to_ne_bytes());
-    bytes[48..56].copy_from_slice(&connection.flags.to_ne_bytes());
+    bytes[48..52].copy_from_slice(&connection.flags.to_ne_bytes());
+    bytes[52..56].copy_from_slice(&connection.client.to_ne_bytes());
     bytes
 }
 
@@ -72,7 +73,8 @@ pub fn read_connection(bytes: &[u8]) -> Connection {
         backend: BackendId(u32::from_ne_bytes(part(bytes, 28))),
         netns: word(32),
         opened_at: word(40),
-        flags: word(48),
+        flags: u32::from_ne_bytes(part(bytes, 48)),
+        client: u32::from_ne_bytes(part(bytes, 52)),
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(bytes: [u8; 16], port: u16, ids: [u32; 3], words: [u64; 3]) {
+        fn what_is_written_is_read(bytes: [u8; 16], port: u16, ids: [u32; 5], words: [u64; 2]) {
             let key = FrontendKey::new(Address(bytes), Port::from_host(port), Protocol::Udp);
             prop_assert_eq!(read_frontend(&frontend(&key)), key);
             let value = Connection {
@@ -102,7 +104,8 @@ mod tests {
                 backend: BackendId(ids[2]),
                 netns: words[0],
                 opened_at: words[1],
-                flags: words[2],
+                flags: ids[3],
+                client: ids[4],
             };
             prop_assert_eq!(read_connection(&connection(&value)), value);
         }
@@ -118,5 +121,6 @@ mod tests {
         assert_eq!(offset_of!(Connection, netns), 32);
         assert_eq!(offset_of!(Connection, opened_at), 40);
         assert_eq!(offset_of!(Connection, flags), 48);
+        assert_eq!(offset_of!(Connection, client), 52);
     }
 }

@@ -98,7 +98,7 @@ impl<M: Maps> Reconciler<M> {
             unnamed.remove(&connection.service);
             *counted.entry(Counted::Account(connection.account)).or_default() += 1;
             *counted.entry(Counted::Backend(connection.backend)).or_default() += 1;
-            if let Some(place) = Connection::client_of(connection.flags) {
+            if let Some(place) = connection.client_place() {
                 *counted.entry(Counted::Client(place)).or_default() += 1;
             }
         }
@@ -127,7 +127,7 @@ impl<M: Maps> Reconciler<M> {
         if let Some(backend) = arrays.backend(taken.backend) {
             give_back(&backend.active);
         }
-        let place = Connection::client_of(taken.flags).and_then(|place| arrays.clients.get(place as usize));
+        let place = taken.client_place().and_then(|place| arrays.clients.get(place as usize));
         if let Some(client) = place {
             give_back(&client.active);
         }

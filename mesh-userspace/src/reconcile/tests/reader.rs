@@ -95,6 +95,7 @@ impl Readers {
             netns: 1,
             opened_at: 1,
             flags: mesh_common::tables::CONFIRMED,
+            client: 0,
         };
         let service = service_of(arrays.backend(backend).unwrap().address());
         maps.insert_connection(cookie, connection);

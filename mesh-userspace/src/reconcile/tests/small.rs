@@ -59,7 +59,7 @@ pub fn grace(agent: &mut Agent) -> bool {
     ticket.is_some()
 }
 
-pub fn connect(agent: &mut Agent, cookie: u64, number: u8, backend: BackendId, flags: u64) -> ServiceId {
+pub fn connect(agent: &mut Agent, cookie: u64, number: u8, backend: BackendId, flags: u32) -> ServiceId {
     let account = agent.applied().account_of(&name(number)).unwrap().id;
     let connection = Connection {
         frontend: frontend(number, 80),
@@ -69,6 +69,7 @@ pub fn connect(agent: &mut Agent, cookie: u64, number: u8, backend: BackendId, f
         netns: 1,
         opened_at: 1_000,
         flags,
+        client: 0,
     };
     agent.maps_mut().insert_connection(cookie, connection);
     agent.maps().arrays().service(account).unwrap().active.fetch_add(1);
