@@ -236,10 +236,8 @@ fn traffic_policies_count_once_their_definition_is_there_and_as_long_as_it_is() 
     let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/chart/mesh/crds/trafficpolicies.yaml");
     let definition = fs::read_to_string(&definition).with_context(|| format!("read {}", definition.display()))?;
     cluster.api.apply(&definition)?;
-    let established = ["wait", "--for=condition=Established", "--timeout=30s", "crd/trafficpolicies.mesh.dev"];
-    cluster.api.kubectl().run(&established)?;
 
-    // The server may take a moment more to serve the kind.
+    // The server takes a moment to serve the kind.
     wait_for("the policies to be written", || {
         cluster.api.apply(&limits("web", Some(0), None))?;
         cluster.api.apply(&limits("nobody", Some(1), None))
