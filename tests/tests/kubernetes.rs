@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use mesh_tests::client::Client;
-use mesh_tests::cluster::ApiServer;
+use mesh_tests::cluster::{ApiServer, destination_rules};
 use mesh_tests::echo::Listen;
 use mesh_tests::expect::{findings, tcp_reaches, tcp_refused};
 use mesh_tests::manifest::{limits, service, slice};
@@ -236,10 +236,8 @@ fn traffic_policies_count_once_their_definition_is_there_and_as_long_as_it_is() 
     let definition = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/chart/mesh/crds/trafficpolicies.yaml");
     let definition = fs::read_to_string(&definition).with_context(|| format!("read {}", definition.display()))?;
     cluster.api.apply(&definition)?;
-    let established = ["wait", "--for=condition=Established", "--timeout=30s", "crd/trafficpolicies.mesh.dev"];
-    cluster.api.kubectl().run(&established)?;
 
-    // The server may take a moment more to serve the kind.
+    // The server takes a moment to serve the kind.
     wait_for("the policies to be written", || {
         cluster.api.apply(&limits("web", Some(0), None))?;
         cluster.api.apply(&limits("nobody", Some(1), None))
@@ -265,4 +263,32 @@ fn traffic_policies_count_once_their_definition_is_there_and_as_long_as_it_is() 
         Ok(())
     })?;
     cluster.follows()
+}
+
+#[test]
+fn a_destination_rule_of_each_version_is_in_force_and_told() -> Result<()> {
+    let cluster = Cluster::started()?;
+    cluster.api.apply(&destination_rules()?)?;
+    for (version, most) in [("v1", 1), ("v1alpha3", 2), ("v1beta1", 3)] {
+        let rule = format!(
+            "{{apiVersion: networking.istio.io/{version}, kind: DestinationRule, metadata: {{name: web, namespace: default}}, \
+             spec: {{host: web, trafficPolicy: {{tls: {{mode: SIMPLE}}, connectionPool: {{tcp: {{maxConnections: {most}}}}}}}}}}}"
+        );
+        wait_for("the rule to be written", || cluster.api.apply(&rule))?;
+        wait_for_within(RECOVERY, &format!("{most} connections at most, by {version}"), || {
+            let held = (0..most).map(|_| cluster.client.connect(web())).collect::<std::io::Result<Vec<_>>>()?;
+            ensure!(held.len() == most && cluster.client.connect(web()).is_err(), "more than {most}");
+            Ok(())
+        })?;
+    }
+    let rule = wait_for_within(RECOVERY, "the rule to be told what is not served", || {
+        let rule = cluster.api.kubectl().get(&["destinationrules", "web"])?;
+        let conditions = rule["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let told = conditions.iter().find(|one| one["type"] == "mesh.dev/Unsupported");
+        let message = told.and_then(|told| told["message"].as_str());
+        ensure!(message.is_some_and(|message| message.contains("trafficPolicy.tls")), "{rule}");
+        Ok(rule)
+    })?;
+    ensure!(rule["apiVersion"] == "networking.istio.io/v1", "the server prefers {}", rule["apiVersion"]);
+    Ok(())
 }

@@ -54,9 +54,10 @@ enum Verb {
     },
     /// Build Kubernetes' own programs from Go modules: kubelet, kube-apiserver, etcd, containerd, CoreDNS and the rest
     ///
-    /// tests/components pins each module. They go to target/components, and are built again only when a go.mod or go.sum
-    /// changes. About fifteen minutes on two cores the first time. Where there is no Go 1.21 or later, it is installed
-    /// with apt-get; the Go that a go.mod asks for comes as a module.
+    /// Istio's definitions of its kinds are fetched with them. tests/components pins each module. They go to
+    /// target/components, and are built again only when a go.mod or go.sum changes. About fifteen minutes on two cores the
+    /// first time. Where there is no Go 1.21 or later, it is installed with apt-get; the Go that a go.mod asks for comes as
+    /// a module.
     Components,
     /// Formatting, and clippy with every warning an error, the programs included
     Lint,

@@ -13,6 +13,17 @@ use mesh_common::tables::{InboundId, InboundKey, NO_NETNS};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+/// A count that is not the number of its records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Suspect {
+    /// By how much.
+    pub off: i64,
+    /// What the entry said.
+    active: u64,
+    /// How many connections the programs had let in or reset by then: whoever makes a record counts there.
+    decided: u64,
+}
+
 /// The entries.
 #[derive(Debug)]
 pub struct Backends {
@@ -117,21 +128,32 @@ impl Backends {
         Ok(self.maps.connections()?)
     }
 
-    /// How far each backend's count is from the number of its records (of those that differ).
-    pub fn compare(&mut self, records: &[InboundKey]) -> anyhow::Result<BTreeMap<BackendKey, i64>> {
+    /// The backends whose count is not the number of their records.
+    pub fn compare(&mut self, records: &[InboundKey]) -> anyhow::Result<BTreeMap<BackendKey, Suspect>> {
         let mut counted: BTreeMap<BackendKey, u64> = BTreeMap::new();
         for record in records.iter().filter(|record| record.is_whole()) {
             *counted.entry(backend_of(record)).or_default() += 1;
         }
         let mut off = BTreeMap::new();
         for (key, &id) in &self.ids {
-            let active = self.maps.entry(id)?.active.load();
+            let entry = self.maps.entry(id)?;
+            let active = entry.active.load();
             let by = active.wrapping_sub(counted.get(key).copied().unwrap_or(0)).cast_signed();
             if by != 0 {
-                off.insert(*key, by);
+                let decided = entry.opened.load().wrapping_add(entry.reset.load());
+                off.insert(*key, Suspect { off: by, active, decided });
             }
         }
         Ok(off)
+    }
+
+    /// Sets a count right that two recounts found to be off in the same way.
+    pub fn set_right(&mut self, key: &BackendKey, suspect: &Suspect) -> anyhow::Result<()> {
+        if let Some(&id) = self.ids.get(key) {
+            // Not set: added, so that who takes a slot at this moment keeps it.
+            self.maps.entry(id)?.active.fetch_add(suspect.off.wrapping_neg().cast_unsigned());
+        }
+        Ok(())
     }
 }
 

@@ -23,8 +23,11 @@ pub struct Report {
     pub connections: u64,
     /// Slots given back by recounts: of connections that ended without a packet.
     pub given_back: u64,
-    /// Counts that two recounts in a row found to be off by the same amount.
+    /// Counts that two recounts in a row found to be off by the same amount, and that could not be set right: connections came
+    /// in between.
     pub drifted: usize,
+    /// Counts that were set right, each time: nothing had come since the recount before.
+    pub repaired: u64,
     /// What failed last, in words.
     pub errors: Vec<String>,
 }

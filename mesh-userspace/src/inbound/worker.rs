@@ -1,6 +1,6 @@
 //! The thread: what happened, done one after the other.
 
-use super::backends::Backends;
+use super::backends::{Backends, Suspect};
 use super::interfaces::{self, Interface};
 use super::report::Report;
 use crate::bpf;
@@ -55,8 +55,8 @@ pub struct Worker {
     happened: Option<Sender<Happened>>,
     /// The last change of what is wanted or of interfaces.
     changed: Instant,
-    /// What the last recount found off, by how much.
-    suspects: BTreeMap<BackendKey, i64>,
+    /// What the last recount found off.
+    suspects: BTreeMap<BackendKey, Suspect>,
 }
 
 impl Worker {
@@ -198,13 +198,24 @@ impl Worker {
         let records = self.backends.connections()?;
         self.next.records = records.len() as u64;
         self.next.connections = records.iter().filter(|record| record.is_whole()).count() as u64;
-        let off = self.backends.compare(&records)?;
-        let drifted: Vec<_> = off.iter().filter(|(key, by)| self.suspects.get(*key) == Some(*by)).collect();
-        for (key, by) in &drifted {
-            tracing::warn!(%key, by, "the count of inbound connections is not what a recount says");
+        self.next.drifted = 0;
+        let before = std::mem::take(&mut self.suspects);
+        for (key, suspect) in self.backends.compare(&records)? {
+            let before = before.get(&key);
+            // Nothing has come or gone in between: nothing is under way.
+            let is_repaired = before == Some(&suspect);
+            if before.is_some_and(|before| before.off == suspect.off) {
+                let by = suspect.off;
+                tracing::warn!(%key, by, is_repaired, "the count of inbound connections is not what a recount says");
+                self.next.drifted += usize::from(!is_repaired);
+            }
+            if is_repaired {
+                self.backends.set_right(&key, &suspect)?;
+                self.next.repaired += 1;
+            } else {
+                self.suspects.insert(key, suspect);
+            }
         }
-        self.next.drifted = drifted.len();
-        self.suspects = off;
         Ok(())
     }
 

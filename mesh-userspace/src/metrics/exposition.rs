@@ -138,6 +138,7 @@ impl Figures {
         page.gauge(family::INBOUND_BACKENDS, by_state.map(|(state, count)| ([state.to_owned()], number(count))))?;
         page.gauge(family::INBOUND_CONNECTIONS, [([], number(inbound.connections))])?;
         page.counter(family::INBOUND_GIVEN_BACK, [([], inbound.given_back)])?;
+        page.counter(family::INBOUND_REPAIRED, [([], inbound.repaired)])?;
         page.counter(family::INBOUND_PACKETS, inbound.packets.iter().map(|(reason, count)| ([reason.clone()], *count)))
     }
 

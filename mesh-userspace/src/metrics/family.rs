@@ -174,6 +174,8 @@ families! {
         "Connections to these backends at the last recount, from wherever";
     INBOUND_GIVEN_BACK = Counter "mesh_inbound_slots_given_back" Number &[],
         "Slots that recounts gave back: the connection's socket was gone, and no packet had said so";
+    INBOUND_REPAIRED = Counter "mesh_inbound_repaired_counts" Number &[],
+        "Counts of these backends that were set right, each time";
     INBOUND_PACKETS = Counter "mesh_inbound_packets" Number &["reason"],
         "Packets that were refused, reset or dropped at these backends' interfaces, by why";
 

@@ -1,13 +1,13 @@
 //! Recounting connections: what the programs count must be what is open.
 
 use super::Reconciler;
-use crate::maps::{MapError, Maps};
+use crate::maps::{Arrays, MapError, Maps};
 use crate::plan::applied::Quarantine;
 use mesh_common::address::Protocol;
 use mesh_common::admission::give_back;
 use mesh_common::atomic::Atomic64;
 use mesh_common::clients;
-use mesh_common::outlier;
+use mesh_common::outlier::{self, Standing};
 use mesh_common::tables::{BackendId, BackendTag, CONFIRMED, Connection, OutlierRule, ServiceId, TrafficRule};
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ const UNCONFIRMED_FOR: u64 = 2_000_000_000;
 /// How old a connection is when its socket is first looked for, nanoseconds (4 s).
 const LOOKED_FOR_AFTER: u64 = 4_000_000_000;
 
-/// Something that counts connections.
+/// Something that counts connections, or backends that are ejected.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Counted {
     /// An account.
@@ -28,6 +28,8 @@ pub enum Counted {
     Backend(BackendId),
     /// A client of an account, by its place in `CLIENTS`.
     Client(u32),
+    /// The backends of an account that are ejected.
+    Ejected(ServiceId),
 }
 
 /// A count that is not what a recount says.
@@ -35,7 +37,7 @@ pub enum Counted {
 pub struct Drift {
     /// Whose count.
     pub what: Counted,
-    /// Entries of `CONNECTIONS` that hold a slot.
+    /// Entries of `CONNECTIONS` that hold a slot, or backends that are marked as ejected.
     pub counted: u64,
     /// What the table says.
     pub active: u64,
@@ -54,8 +56,8 @@ pub struct Audit {
     /// TCP connections that are to be looked for now: each a few seconds after it was opened, and whenever it is twice as old
     /// as it was then. Should a socket ever end without the programs, its slots come back.
     pub to_look_for: Vec<(u64, Connection)>,
-    /// Of the counts that are off, the ones that were set right: nothing had connected to their Service since the recount
-    /// before, so nothing was under way.
+    /// Of the counts that are off, the ones that were set right: nothing had connected to their Service, or none of its
+    /// backends had been ejected, since the recount before, so nothing was under way.
     pub repaired: Vec<Drift>,
 }
 
@@ -66,7 +68,7 @@ pub(super) struct Suspect {
     off: i64,
     /// What the table said.
     active: u64,
-    /// How many connections the programs had decided of its Service by then.
+    /// How many connections the programs had decided of its Service by then, or how often they had ejected.
     decided: u64,
 }
 
@@ -103,8 +105,9 @@ impl<M: Maps> Reconciler<M> {
             }
         }
         self.audited = now;
-        self.compare(&counted, &mut audit);
         self.settle_ejections(now / 1_000_000);
+        self.count_ejected(&mut counted);
+        self.compare(&counted, &mut audit);
         for id in unnamed {
             self.retire_port(id);
         }
@@ -154,13 +157,23 @@ impl<M: Maps> Reconciler<M> {
         }
     }
 
+    /// Counts the backends that are marked as ejected, for each account that ejects.
+    fn count_ejected(&self, counted: &mut HashMap<Counted, u64>) {
+        let ejecting = self.applied.accounts().filter(|account| account.outlier != OutlierRule::default());
+        counted.extend(ejecting.map(|account| (Counted::Ejected(account.id), 0)));
+        if !counted.keys().any(|what| matches!(what, Counted::Ejected(_))) {
+            return;
+        }
+        for entry in self.maps.arrays().backends.iter().filter(|entry| Standing::unpack(entry.standing.load()).out) {
+            if let Some(marked) = counted.get_mut(&Counted::Ejected(BackendTag::account_of(entry.tag.load()))) {
+                *marked += 1;
+            }
+        }
+    }
+
     fn compare(&mut self, counted: &HashMap<Counted, u64>, audit: &mut Audit) {
         let arrays = self.maps.arrays();
-        let active = |what| match what {
-            Counted::Account(id) => arrays.service(id).map(|entry| entry.active.load()),
-            Counted::Backend(id) => arrays.backend(id).map(|entry| entry.active.load()),
-            Counted::Client(place) => arrays.clients.get(place as usize).map(|entry| entry.active.load()),
-        };
+        let active = |what| counter(&arrays, what).map(Atomic64::load);
         // Nearly all count nothing. The tables are read from end to end, as processors read fast (with 100,000 endpoints a
         // millisecond; five when each is looked up by its Service), and only what counts is looked up.
         let accounts =
@@ -173,8 +186,10 @@ impl<M: Maps> Reconciler<M> {
             || counted.keys().any(|what| matches!(what, Counted::Client(_)));
         let places = arrays.clients.iter().filter(|_| looked_at).map(|entry| &entry.active);
         let clients = (0..).map(Counted::Client).zip(places);
-        let active_ones = accounts.chain(backends).chain(clients).map(|(what, active)| (what, active.load()));
-        let active_ones = active_ones.filter(|(_, active)| *active != 0);
+        let ejecting = counted.keys().filter(|what| matches!(what, Counted::Ejected(_)));
+        let ejecting = ejecting.filter_map(|what| Some((*what, counter(&arrays, *what)?)));
+        let active_ones = accounts.chain(backends).chain(clients).chain(ejecting);
+        let active_ones = active_ones.map(|(what, active)| (what, active.load())).filter(|(_, active)| *active != 0);
         let missed = counted.keys().filter(|what| active(**what) == Some(0)).map(|what| (*what, 0));
         let mut suspects = HashMap::new();
         for (what, active) in active_ones.chain(missed) {
@@ -201,7 +216,8 @@ impl<M: Maps> Reconciler<M> {
     }
 
     /// How many connections the programs have decided of the Service that a count belongs to, refusals included: each
-    /// that takes a slot counts there before its program ends, and no program runs from one recount to the next.
+    /// that takes a slot counts there before its program ends, and no program runs from one recount to the next. Of ejections,
+    /// how many there were: without one in between the count only falls, by each that ends.
     fn decided(&self, what: Counted) -> u64 {
         let arrays = self.maps.arrays();
         let account = match what {
@@ -212,6 +228,7 @@ impl<M: Maps> Reconciler<M> {
             Counted::Client(place) => {
                 arrays.clients.get(place as usize).map(|entry| clients::account_of(entry.key.load()))
             }
+            Counted::Ejected(id) => return arrays.outlier(id).map_or(0, |entry| entry.ejections.load()),
         };
         let Some(account) = account.and_then(|id| self.applied.account(id)) else { return 0 };
         let ids = account.ports.iter().map(|port| port.id).chain([account.id]).collect::<HashSet<_>>();
@@ -224,28 +241,32 @@ impl<M: Maps> Reconciler<M> {
     }
 
     fn set_right(&self, what: Counted, off: i64) {
-        let arrays = self.maps.arrays();
-        let active = match what {
-            Counted::Account(id) => arrays.service(id).map(|entry| &entry.active),
-            Counted::Backend(id) => arrays.backend(id).map(|entry| &entry.active),
-            Counted::Client(place) => arrays.clients.get(place as usize).map(|entry| &entry.active),
-        };
-        if let Some(active) = active {
+        if let Some(active) = counter(&self.maps.arrays(), what) {
             // Not set: added, so that who takes a slot at this moment keeps it.
             active.fetch_add(off.wrapping_neg().cast_unsigned());
         }
     }
 
-    /// Whether it is an account, or a backend that serves or is going.
+    /// Whether its account, or the backend, serves or is going.
     fn is_in_use(&self, what: Counted) -> bool {
         match what {
-            Counted::Account(id) => self.applied.account(id).is_some(),
+            Counted::Account(id) | Counted::Ejected(id) => self.applied.account(id).is_some(),
             Counted::Backend(id) => {
                 let tag = self.maps.arrays().backend(id).map_or(0, |entry| entry.tag.load());
                 BackendTag::unpack(tag).is_some()
             }
             Counted::Client(_) => true,
         }
+    }
+}
+
+/// The counter itself.
+fn counter<'a>(arrays: &Arrays<'a>, what: Counted) -> Option<&'a Atomic64> {
+    match what {
+        Counted::Account(id) => arrays.service(id).map(|entry| &entry.active),
+        Counted::Backend(id) => arrays.backend(id).map(|entry| &entry.active),
+        Counted::Client(place) => arrays.clients.get(place as usize).map(|entry| &entry.active),
+        Counted::Ejected(id) => arrays.outlier(id).map(|entry| &entry.ejected),
     }
 }
 

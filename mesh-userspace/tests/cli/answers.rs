@@ -89,6 +89,7 @@ pub fn status() -> Status {
             connections: 7,
             given_back: 1,
             drifted: 0,
+            repaired: 0,
             packets: counts([("inbound-limit", 12), ("tcp-syn-fin", 0)]),
         },
         events: EventCounts { read: 90, lost: 4 },

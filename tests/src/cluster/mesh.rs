@@ -5,11 +5,15 @@ use super::node::Node;
 use super::whole::Cluster;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::env;
 use std::path::{Path, PathBuf};
 
 /// The namespace and the name that it is installed under: its DaemonSet is `mesh` in `mesh-system`.
 pub const NAMESPACE: &str = "mesh-system";
 const RELEASE: &str = "mesh";
+
+/// Names the archive of an image, as `cargo xtask image` makes it, to be installed.
+const VARIABLE: &str = "MESH_IMAGE";
 
 /// Where an administrator who installs the mesh has it from, and with which of the chart's values.
 #[derive(Clone, Debug)]
@@ -23,11 +27,16 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The `mesh` that was built beside the running program, and the chart of this workspace.
+    /// The `mesh` that was built beside the running program, or the image that `MESH_IMAGE` names; and the chart of this
+    /// workspace.
     pub fn of_this_workspace() -> Result<Self> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/chart/mesh");
         ensure!(chart.is_dir(), "there is no chart at {}", chart.display());
-        Ok(Self { image: None, chart, values: Vec::new() })
+        let image = env::var_os(VARIABLE).map(PathBuf::from);
+        if let Some(image) = &image {
+            ensure!(image.is_file(), "{VARIABLE}={} is no file: cargo xtask image writes one", image.display());
+        }
+        Ok(Self { image, chart, values: Vec::new() })
     }
 
     /// Gives every node its image.

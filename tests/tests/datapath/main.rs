@@ -2,6 +2,7 @@
 
 mod algorithms;
 mod clients;
+mod ejected;
 mod flows;
 mod lifetimes;
 mod limits;

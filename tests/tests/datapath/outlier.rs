@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 /// `web` with pods that serve, and one more, `bad`, whatever that does on port 8080.
 pub(super) struct Scene {
     pub world: World,
+    /// The pods that serve.
+    pub pods: Vec<Pod>,
     pub bad: Pod,
     pub client: Client,
 }
@@ -25,16 +27,15 @@ pub(super) struct Scene {
 impl Scene {
     pub fn with(healthy: usize, detection: &Value) -> Result<Self> {
         let world = World::new()?;
-        let mut pods: Vec<Pod> =
+        let pods: Vec<Pod> =
             (1..=healthy).map(|n| world.backend(&format!("web-{n}"), &[Listen::tcp(8080)])).collect::<Result<_>>()?;
         let bad = world.pod("bad")?;
-        pods.push(bad.clone());
         world.apply(&service("web").cluster_ip("10.96.0.10").tcp(80, 8080).yaml())?;
-        world.apply(&slice("web").tcp(8080).endpoints(&pods).yaml())?;
+        world.apply(&slice("web").tcp(8080).endpoints(pods.iter().chain([&bad])).yaml())?;
         world.apply(&detecting(detection))?;
         world.agent().start()?;
         let client = world.client("client")?;
-        Ok(Self { world, bad, client })
+        Ok(Self { world, pods, bad, client })
     }
 
     pub fn agent(&self) -> &Agent {

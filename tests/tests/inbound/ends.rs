@@ -3,7 +3,10 @@
 use super::{PORT, Scene, is_refused};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::echo::Listen;
-use std::net::TcpStream;
+use mesh_tests::wait::wait_for;
+use mesh_userspace::datapath::Pins;
+use mesh_userspace::maps::inbound::InboundMaps;
+use std::net::{IpAddr, TcpStream};
 use std::process::Stdio;
 
 /// A server that hangs up on each line: `fin` closes, `half` ends its sending and reads on, `rst` resets.
@@ -85,8 +88,7 @@ fn fin_and_rst_of_either_side_half_closes_and_kills_give_back_one_slot_each() ->
     scene.counts(0)?;
     server.kill()?;
     server.wait()?;
-    ensure!(scene.world.agent().status()?["inbound"]["drifted"] == 0);
-    Ok(())
+    scene.is_exact()
 }
 
 #[test]
@@ -127,4 +129,35 @@ fn a_client_that_vanishes_without_a_word_is_found_by_a_recount() -> Result<()> {
     scene.counts(0)?;
     ensure!(scene.world.agent().status()?["inbound"]["givenBack"] == 2);
     Ok(())
+}
+
+#[test]
+fn a_count_that_is_off_is_set_right_whether_it_is_too_high_or_too_low() -> Result<()> {
+    let scene = Scene::new(Some(3))?;
+    let agent = scene.world.agent();
+    let held = scene.outsider.connect(scene.at())?;
+    scene.counts(1)?;
+    let mut maps = InboundMaps::open(&Pins::new(agent.pins()))?;
+    let backends = maps.backends()?;
+    let ours = backends.iter().find(|(key, _)| IpAddr::from(key.address) == scene.backend.v4());
+    let id = *ours.context("the backend")?.1;
+    // Two slots that nobody holds: nobody else gets in until a recount has given them back.
+    maps.entry(id)?.active.fetch_add(2);
+    is_refused(&scene.outsider, scene.at());
+    scene.counts(1)?;
+    let all = [scene.outsider.connect(scene.at())?, scene.outsider.connect(scene.at())?];
+    is_refused(&scene.outsider, scene.at());
+    // One too few would let one too many in.
+    maps.entry(id)?.active.fetch_sub(1);
+    scene.counts(3)?;
+    is_refused(&scene.outsider, scene.at());
+    wait_for("both repairs to be told", || {
+        let inbound = agent.status()?["inbound"].take();
+        ensure!(inbound["repaired"] == 2 && inbound["drifted"] == 0, "{inbound}");
+        Ok(())
+    })?;
+    ensure!(agent.log().matches("is_repaired=true").count() == 2, "{}", agent.log());
+    ensure!(held.server()? == "web-1");
+    drop((held, all));
+    scene.counts(0)
 }

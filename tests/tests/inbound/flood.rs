@@ -54,8 +54,7 @@ for n in range(20000):
         drop(held);
         scene.counts(0)?;
     }
-    ensure!(scene.world.agent().status()?["inbound"]["drifted"] == 0);
-    Ok(())
+    scene.is_exact()
 }
 
 #[test]

@@ -88,6 +88,13 @@ impl Scene {
         Ok(found.with_context(|| format!("{address} is no backend"))?["inbound"].clone())
     }
 
+    /// No recount has found a count that was off twice, nor set one right.
+    fn is_exact(&self) -> Result<()> {
+        let inbound = self.world.agent().status()?["inbound"].take();
+        ensure!(inbound["drifted"] == 0 && inbound["repaired"] == 0, "{inbound}");
+        Ok(())
+    }
+
     /// How often packets were refused, reset or dropped for a reason.
     fn packets(&self, reason: &str) -> Result<u64> {
         let status = self.world.agent().status()?;

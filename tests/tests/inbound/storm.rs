@@ -48,8 +48,7 @@ fn in_a_storm_there_are_never_more_than_n_and_at_its_end_none_is_counted() -> Re
     println!("{connected} connected, {refused} refused, at most {most} counted: {inbound}");
     ensure!(inbound["reset"].as_u64().is_some_and(|reset| failed <= reset), "{failed} reset");
     ensure!(connected > 1_000 && refused > 0, "{connected} connected, {refused} refused");
-    ensure!(scene.world.agent().status()?["inbound"]["drifted"] == 0);
-    Ok(())
+    scene.is_exact()
 }
 
 #[test]
@@ -95,7 +94,7 @@ fn kills_of_clients_agents_and_the_backend_in_a_storm_leave_nothing_counted() ->
     storm.stop();
     let count = storm.finish()?;
     scene.counts(0)?;
-    ensure!(scene.world.agent().status()?["inbound"]["drifted"] == 0);
+    scene.is_exact()?;
     println!("{count:?}: {}", scene.inbound(scene.backend.v4())?);
     ensure!(count.failed == 0 || count.errno == u64::from(ECONNRESET.unsigned_abs()), "{count:?}");
     Ok(())

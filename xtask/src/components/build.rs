@@ -1,4 +1,4 @@
-//! One Go module, built unless it is there already.
+//! One Go module, built unless what it makes is there already.
 
 use super::module::Module;
 use crate::{process, workspace};
@@ -13,35 +13,60 @@ pub fn folder() -> PathBuf {
     workspace::target().join("components")
 }
 
-/// Whether its programs are there, built from exactly what its files say now.
+/// Whether all that it makes is there, from exactly what its files say now.
 pub fn is_current(module: &Module) -> bool {
     let place = folder().join(module.place);
-    let there = module.programs.iter().all(|program| place.join(program).is_file());
+    let there = module.products().all(|product| place.join(product).is_file());
     there && fs::read_to_string(stamp_file(module)).ok() == stamp(module).ok()
 }
 
-/// Builds it beside its place, then moves each program there: nobody sees half a program.
+/// Makes it beside its place, then moves each product there: nobody sees half a program.
 pub fn run(module: &Module, go: &Path) -> Result<()> {
     let started = Instant::now();
     let (place, beside) = (folder().join(module.place), folder().join(format!("building-{}", module.name)));
     for made in [&place, &beside] {
         fs::create_dir_all(made).with_context(|| format!("make {}", made.display()))?;
     }
-    let mut command = Command::new(go);
-    command.current_dir(sources(module)).args(module.arguments()).arg("-o").arg(&beside).arg("tool");
-    // A Go that is older than a go.mod asks for gets that one as a module.
-    command.env("GOTOOLCHAIN", "auto").env("CGO_ENABLED", if module.c { "1" } else { "0" });
-    process::run(&mut command)?;
-    if let Some((from, to)) = module.renamed {
-        fs::rename(beside.join(from), beside.join(to)).with_context(|| format!("name {to}"))?;
+    match module.published {
+        Some((from, path)) => copy(module, go, from, path, &beside)?,
+        None => compile(module, go, &beside)?,
     }
-    for program in module.programs {
-        fs::rename(beside.join(program), place.join(program)).with_context(|| format!("put {program} in its place"))?;
+    for product in module.products() {
+        fs::rename(beside.join(product), place.join(product)).with_context(|| format!("put {product} in its place"))?;
     }
     fs::remove_dir_all(&beside).with_context(|| format!("remove {}", beside.display()))?;
     fs::write(stamp_file(module), stamp(module)?).context("write the stamp")?;
     println!("components: {} took {} s", module.name, started.elapsed().as_secs());
     Ok(())
+}
+
+/// Builds the programs into `folder`.
+fn compile(module: &Module, go: &Path, folder: &Path) -> Result<()> {
+    let mut command = command(module, go);
+    command.args(module.arguments()).arg("-o").arg(folder).arg("tool");
+    process::run(command.env("CGO_ENABLED", if module.c { "1" } else { "0" }))?;
+    if let Some((from, to)) = module.renamed {
+        fs::rename(folder.join(from), folder.join(to)).with_context(|| format!("name {to}"))?;
+    }
+    Ok(())
+}
+
+/// Copies a file of the module `from` into `folder`. Go compares what it gets with go.sum.
+fn copy(module: &Module, go: &Path, from: &str, path: &str, folder: &Path) -> Result<()> {
+    process::run(command(module, go).args(["mod", "download", from]))?;
+    let unpacked = process::output(command(module, go).args(["list", "-m", "-f", "{{.Dir}}", from]))?;
+    let file = Path::new(&unpacked).join(path);
+    // Read, not copied: the module's own files may not be written.
+    let text = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+    let to = folder.join(file.file_name().context("a file has a name")?);
+    fs::write(&to, text).with_context(|| format!("write {}", to.display()))
+}
+
+/// Go, in the module's folder. One that is older than a go.mod asks for gets that one as a module.
+fn command(module: &Module, go: &Path) -> Command {
+    let mut command = Command::new(go);
+    command.current_dir(sources(module)).env("GOTOOLCHAIN", "auto");
+    command
 }
 
 fn sources(module: &Module) -> PathBuf {

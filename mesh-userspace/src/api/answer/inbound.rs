@@ -23,6 +23,7 @@ pub(super) fn status(inbound: &Inbound) -> InboundStatus {
         connections: report.connections,
         given_back: report.given_back,
         drifted: report.drifted as u64,
+        repaired: report.repaired,
         packets: PacketReason::ALL.map(|reason| (reason.name().to_owned(), count(reason))).into(),
     }
 }

@@ -19,8 +19,10 @@ pub struct InboundStatus {
     pub connections: u64,
     /// Slots that recounts gave back since the agent started: the connection's socket was gone, and no packet had said so.
     pub given_back: u64,
-    /// Counts that two recounts in a row did not agree with.
+    /// Counts that two recounts in a row did not agree with, and that could not be set right: connections came in between.
     pub drifted: u64,
+    /// Counts that were set right since the agent started.
+    pub repaired: u64,
     /// Packets that were refused, reset or dropped at these interfaces since the maps were made, by the name of the reason. Every
     /// reason is listed.
     pub packets: BTreeMap<String, u64>,

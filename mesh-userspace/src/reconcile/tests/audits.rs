@@ -7,7 +7,7 @@ use crate::maps::Maps;
 use crate::plan::{DesiredPort, DesiredService};
 use crate::reconcile::{Counted, Drift};
 use mesh_common::outlier::{self, Outcome, Recorded};
-use mesh_common::tables::{CONFIRMED, OutlierRule, Thresholds};
+use mesh_common::tables::{CONFIRMED, OutlierRule, ServiceId, Thresholds};
 
 #[test]
 fn a_connect_that_failed_on_this_host_gives_its_slots_back_once() {
@@ -80,6 +80,74 @@ fn an_audit_frees_the_entry_of_a_port_that_no_connection_names() {
     agent.audit(0).unwrap();
     while grace(&mut agent) {}
     assert_eq!(agent.applied().used().services, 1);
+}
+
+/// An agent whose Service 0 ejects after one failure, for 5 s, with two backends, and its account.
+fn ejecting() -> (Agent, ServiceId) {
+    let mut agent = agent(ROOMY);
+    let thresholds = Thresholds { connects: 1, resets: 1, ..Thresholds::default() };
+    let outlier = OutlierRule { thresholds, base_ejection: 5_000, allowed: 3, ..OutlierRule::default() };
+    put(&mut agent, 0, Some(DesiredService { outlier, ..simple(0, &[1, 2]) }));
+    let account = agent.service_counts(&name(0)).unwrap().account;
+    (agent, account)
+}
+
+fn fail(agent: &Agent, number: u8, at: u64) {
+    let (id, arrays) = (id(agent, 0, number), agent.maps().arrays());
+    let account = agent.service_counts(&name(0)).unwrap().account;
+    let standing = &arrays.backend(id).unwrap().standing;
+    let failed = outlier::record(standing, arrays.outlier(account).unwrap(), Outcome::ConnectFailed, at);
+    assert_eq!(failed, Recorded::Ejected);
+}
+
+#[test]
+fn a_count_of_ejected_backends_that_is_off_is_set_right_once_nothing_was_ejected_in_between() {
+    let (mut agent, account) = ejecting();
+    let ejected = |agent: &Agent| agent.maps().arrays().outlier(account).unwrap().ejected.load();
+    let add = |agent: &Agent, by: i64| {
+        agent.maps().arrays().outlier(account).unwrap().ejected.fetch_add(by.cast_unsigned());
+    };
+    fail(&agent, 1, 0);
+    // One was unmarked by an agent that was killed before it gave the place back.
+    add(&agent, 1);
+    let audit = agent.audit(0).unwrap();
+    assert_eq!((audit.drift, audit.repaired), (vec![], vec![]), "a place may have been on its way");
+    fail(&agent, 2, 0);
+    let drift = Drift { what: Counted::Ejected(account), counted: 2, active: 3 };
+    let audit = agent.audit(0).unwrap();
+    assert_eq!((audit.drift, audit.repaired), (vec![drift], vec![]), "another was ejected in between");
+    let audit = agent.audit(0).unwrap();
+    assert_eq!((audit.drift, audit.repaired), (vec![drift], vec![drift]));
+    assert_eq!(ejected(&agent), 2);
+
+    // One too few, and none at all.
+    for off in [-1, -2] {
+        add(&agent, off);
+        assert_eq!(agent.audit(0).unwrap().repaired, []);
+        assert_eq!(agent.audit(0).unwrap().repaired.len(), 1);
+        assert_eq!(ejected(&agent), 2);
+    }
+    // What is right stays.
+    assert_eq!(agent.audit(0).unwrap().drift, []);
+    assert_eq!(agent.audit(6_000_000_000).unwrap().drift, []);
+    assert_eq!(ejected(&agent), 0, "both are back");
+}
+
+#[test]
+fn a_place_that_is_given_back_between_two_audits_was_on_its_way() {
+    let (mut agent, account) = ejecting();
+    let outlier = |agent: &Agent| agent.maps().arrays().outlier(account).unwrap().ejected.load();
+    fail(&agent, 1, 0);
+    // In the midst of a return: unmarked, not yet given back.
+    let backend = id(&agent, 0, 1);
+    agent.maps().arrays().backend(backend).unwrap().standing.store(0);
+    assert_eq!(agent.audit(0).unwrap().drift, []);
+    agent.maps().arrays().outlier(account).unwrap().ejected.fetch_sub(1);
+    for _ in 0..3 {
+        let audit = agent.audit(0).unwrap();
+        assert_eq!((audit.drift, audit.repaired), (vec![], vec![]));
+        assert_eq!(outlier(&agent), 0);
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What is wrong with users' objects is told on the objects, by one agent, once (SEMANTICS 33), on a real API server.
 
+mod istio;
+
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use mesh_tests::cluster::ApiServer;
 use mesh_tests::world::World;
@@ -268,74 +270,4 @@ async fn others_stay(client: Client) -> Result<()> {
     stage.expect(service, &["example.com/Ready=True Fine", "mesh.dev/Accepted=False NoRoom"]).await?;
     tell(&[&teller], &stage.report(Vec::new()));
     stage.expect(service, &["example.com/Ready=True Fine"]).await
-}
-
-/// Istio's definition as far as it matters here: the kind, a version that is served, and a status of its own whose conditions are a
-/// plain list.
-fn destination_rules() -> Value {
-    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "destinationrules.networking.istio.io"},
-        "spec": {
-            "group": "networking.istio.io", "scope": "Namespaced",
-            "names": {"kind": "DestinationRule", "plural": "destinationrules", "singular": "destinationrule"},
-            "versions": [{
-                "name": "v1beta1", "served": true, "storage": true, "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": any, "status": any}}},
-            }],
-        },
-    })
-}
-
-#[test]
-fn s33_a_destination_rule_is_told_and_what_istio_says_of_it_stays() -> Result<()> {
-    ApiServer::beside(&World::new()?)?.with_client(destination_rule)
-}
-
-async fn destination_rule(client: Client) -> Result<()> {
-    let mut stage = Stage::set(client.clone(), "istio").await?;
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let definition = Patch::Apply(destination_rules());
-    crds.patch("destinationrules.networking.istio.io", &PatchParams::apply("test"), &definition).await?;
-    let kind = GroupVersionKind::gvk("networking.istio.io", "v1beta1", "DestinationRule");
-    let rules: Api<DynamicObject> = Api::namespaced_with(client, "istio", &ApiResource::from_gvk(&kind));
-    let theirs = json!({"type": "Reconciled", "status": "True", "reason": "Fine", "message": ""});
-    let rule = json!({
-        "apiVersion": "networking.istio.io/v1beta1", "kind": "DestinationRule", "metadata": {"name": "web"},
-        "spec": {"host": "web", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}},
-    });
-    eventually("the kind", async || {
-        Ok(rules.create(&PostParams::default(), &serde_json::from_value(rule.clone())?).await.map(drop)?)
-    })
-    .await?;
-    let status = Patch::Merge(json!({"status": {"conditions": [theirs], "observedGeneration": "1"}}));
-    rules.patch_status("web", &PatchParams::default(), &status).await?;
-
-    stage.policy = ObjectRef { kind: Kind::DestinationRule, namespace: "istio".into(), name: "web".into() };
-    let teller = Teller::start(&stage.client, "istio");
-    let unsupported = finding(&stage.policy, Severity::Unsupported, "tls is not served");
-    for (findings, ours) in [
-        (vec![unsupported.clone()], vec!["mesh.dev/Accepted=True", "mesh.dev/Unsupported=True"]),
-        (Vec::new(), vec!["mesh.dev/Accepted=True"]),
-        (vec![unsupported], vec!["mesh.dev/Accepted=True", "mesh.dev/Unsupported=True"]),
-    ] {
-        let expected = [ours, vec!["Reconciled=True"]].concat();
-        tell(&[&teller], &stage.report(findings));
-        eventually(&format!("the rule to be {expected:?}"), async || {
-            let rule = rules.get("web").await?;
-            let conditions = rule.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let line = |one: &Value| format!("{}={}", one["type"], one["status"]).replace('"', "");
-            let mut lines: Vec<String> = conditions.iter().map(line).collect();
-            lines.sort_by_key(|line| !line.starts_with("mesh.dev"));
-            ensure!(lines == expected && rule.data["status"]["observedGeneration"] == "1", "{rule:?}");
-            Ok(())
-        })
-        .await?;
-    }
-    eventually("its Event, twice", async || {
-        ensure!(stage.events().await? == [("NotServed".to_owned(), 2)], "{:?}", stage.events().await?);
-        Ok(())
-    })
-    .await
 }
