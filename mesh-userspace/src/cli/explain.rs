@@ -138,6 +138,7 @@ const COLUMNS: &[Column] = &[
     Column::wide("WEIGHT"),
     Column::wide("NODE"),
     Column::wide("ZONE"),
+    Column::wide("REGION"),
 ];
 
 fn cells(candidate: &Candidate) -> Vec<Cell> {
@@ -152,6 +153,7 @@ fn cells(candidate: &Candidate) -> Vec<Cell> {
         if candidate.weight == 0 { String::new() } else { candidate.weight.to_string() }.into(),
         (&candidate.node).into(),
         (&candidate.zone).into(),
+        (&candidate.region).into(),
     ]
 }
 
@@ -182,8 +184,9 @@ fn explain(explanation: &Explanation, wide: bool) -> String {
         let known = known.map(|(word, value)| format!("{word}{value}")).collect::<Vec<_>>().join(", ");
         field("Client", if known.is_empty() { client.asked.clone() } else { format!("{} ({known})", client.asked) });
     }
-    let zone = if explanation.zone.is_empty() { String::new() } else { format!(", zone {}", explanation.zone) };
-    field("Decided on", format!("node {}{zone}", explanation.node));
+    let place = [("zone", &explanation.zone), ("region", &explanation.region)];
+    let place = place.iter().filter(|(_, name)| !name.is_empty()).map(|(level, name)| format!(", {level} {name}"));
+    field("Decided on", format!("node {}{}", explanation.node, place.collect::<String>()));
     field("Service", explanation.service.as_ref().map(ToString::to_string).unwrap_or_default());
     field(
         "Ports",

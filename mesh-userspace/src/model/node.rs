@@ -1,15 +1,16 @@
 //! A node of the cluster.
 
+use super::Locality;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A Node; the agent uses its own, and of the others the addresses.
+/// A Node; the agent uses its own, and of the others the addresses and where they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
     /// Its name.
     pub name: Arc<str>,
-    /// Label `topology.kubernetes.io/zone`; empty when absent.
-    pub zone: Arc<str>,
+    /// Where it is, by its labels.
+    pub locality: Locality,
     /// Whether it is about to go: load balancers are to send it nothing new (KEP-3836).
     pub deleting: bool,
     /// `status.addresses` of type `InternalIP`, or if there is none `ExternalIP`, each once.

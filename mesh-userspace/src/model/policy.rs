@@ -1,6 +1,6 @@
 //! What the owner of a Service asks for besides Kubernetes' own fields.
 
-use super::{Drain, Endpoint, Kind, Lifetime, ObjectRef, ServiceKey};
+use super::{Drain, Endpoint, Failover, Kind, Level, Lifetime, Locality, ObjectRef, Place, Preference, ServiceKey};
 use mesh_common::select::{Algorithm, HashBy};
 use mesh_common::tables::SlowRule;
 use std::collections::BTreeMap;
@@ -185,14 +185,41 @@ pub struct Balance {
     pub hash: HashBy,
     /// The least number of positions of Maglev's table; 0 for as many as the endpoints ask for.
     pub table_size: u32,
-    /// `preferSameZone`: while an endpoint in the node's zone is ready, those in other zones take nothing.
-    pub prefer_same_zone: bool,
+    /// Which endpoints come first: those that have all of this in common with the node, then those that have all but the
+    /// last, and so on; what is farther takes nothing. `preferSameZone`, or Istio's order of failover. Empty for no order.
+    pub prefer: Vec<Preference>,
+    /// Of the endpoints that have nothing of that in common with the node, those in this region come before the others. The
+    /// first entry from the node's region holds.
+    pub failover: Vec<Failover>,
     /// `weights`: the first that matches an endpoint gives its weight; 1 where none does.
     pub weights: Vec<Weight>,
     /// `split`: of all connections, which part goes to which endpoints. Empty for no split.
     pub split: Vec<Part>,
     /// `slowStart`.
     pub slow_start: Option<SlowStart>,
+}
+
+impl Balance {
+    /// Whether it goes by where nodes are.
+    pub fn looks_at_places(&self) -> bool {
+        let mut named =
+            self.weights.iter().map(|weight| &weight.which).chain(self.split.iter().map(|part| &part.which));
+        !self.prefer.is_empty()
+            || self.split.iter().any(|part| !part.from.is_everywhere())
+            || named.any(|which| matches!(which, Which::At(_)))
+    }
+
+    /// Whether it names a region by which alone places are told apart.
+    pub fn names_regions(&self) -> bool {
+        let is_region = |place: &Locality| !place.region.is_empty() && place.zone.is_empty();
+        let to = |which: &Which| matches!(which, Which::At(place) if is_region(place));
+        !self.failover.is_empty() || self.split.iter().any(|part| is_region(&part.from) || to(&part.which))
+    }
+
+    /// Whether it prefers regions to others.
+    pub fn prefers_regions(&self) -> bool {
+        self.prefer.iter().any(|step| step.level == Level::Region)
+    }
 }
 
 /// Which endpoints a weight or a part is for.
@@ -202,8 +229,8 @@ pub enum Which {
     PodNamePrefix(Arc<str>),
     /// Those on this node.
     NodeName(Arc<str>),
-    /// Those in this zone.
-    Zone(Arc<str>),
+    /// Those in this place.
+    At(Locality),
     /// All that no entry before it names.
     Any,
 }
@@ -220,8 +247,10 @@ pub struct Weight {
 /// The part of all connections that goes to some endpoints, all together.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
-    /// Holds for clients in this zone only; `None` for all.
-    pub from_zone: Option<Arc<str>>,
+    /// The entry that it comes from: only parts of the first entry that has one for the clients' place hold.
+    pub entry: u32,
+    /// Holds for clients in this place only.
+    pub from: Locality,
     /// Which.
     pub which: Which,
     /// 0 to 100.
@@ -240,12 +269,12 @@ pub struct SlowStart {
 }
 
 impl Which {
-    /// Whether an endpoint is one of them.
-    pub fn holds(&self, endpoint: &Endpoint) -> bool {
+    /// Whether an endpoint at this place is one of them.
+    pub fn holds(&self, endpoint: &Endpoint, place: Place<'_>) -> bool {
         match self {
             Self::PodNamePrefix(prefix) => endpoint.pod.starts_with(&**prefix),
             Self::NodeName(node) => endpoint.node == *node,
-            Self::Zone(zone) => endpoint.zone == *zone,
+            Self::At(locality) => locality.holds(place),
             Self::Any => true,
         }
     }

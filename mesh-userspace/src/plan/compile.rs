@@ -1,6 +1,7 @@
 //! A Service and its endpoints, seen from this node, into what the maps should hold.
 
 use super::eligible::{self, Here, Scope, Verdict, Why};
+use super::locality::Localities;
 use super::{BackendKey, DesiredPort, DesiredService, Endings, balance};
 use crate::model::{
     Endpoint, EndpointSlice, InternalTrafficPolicy, Lifetime, OutlierDetection, Policy, Rate, Service, ServicePort,
@@ -25,6 +26,8 @@ pub struct ServiceView<'a> {
     pub slices: &'a [EndpointSlice],
     /// The policy in force.
     pub policy: Option<&'a Policy>,
+    /// Where the nodes are.
+    pub localities: &'a Localities,
 }
 
 /// One port of one family with every endpoint that could serve it. A port whose outer addresses are served by another
@@ -190,7 +193,7 @@ fn judge<'a>(
     let scope = eligible::scope(endpoints.iter().copied(), policy, here);
     let mut verdicts = eligible::verdicts(&endpoints, scope, here);
     let weights = match view.policy {
-        Some(policy) => balance::weigh(policy.balance_of(port.port), &endpoints, &mut verdicts, here),
+        Some(policy) => balance::weigh(policy.balance_of(port.port), &endpoints, &mut verdicts, here, view.localities),
         None => verdicts.iter().map(|verdict| u32::from(verdict.is_in())).collect(),
     };
     for ((position, verdict), weight) in unique.into_iter().zip(verdicts).zip(weights) {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    Balance, Drain, EndpointPort, InternalTrafficPolicy, Kind, Lifetime, Limits, Part, PortPolicy, ServiceKey,
-    TrafficDistribution, Weight, Which,
+    Balance, Drain, EndpointPort, InternalTrafficPolicy, Kind, Lifetime, Limits, Locality, Part, PortPolicy,
+    ServiceKey, TrafficDistribution, Weight, Which,
 };
 use mesh_common::address::Protocol;
 use mesh_common::select::Algorithm;
@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const HERE: Here<'_> = Here { node: "node-1", zone: "" };
+const HERE: Here<'_> = Here::node("node-1");
+static NOWHERE: Localities = Localities::new();
 
 fn service(ports: &[(&str, Protocol, u16)]) -> Service {
     let port = |&(name, protocol, port): &(&str, Protocol, u16)| ServicePort {
@@ -62,7 +63,7 @@ fn slice(name: &str, ports: &[(&str, Protocol, u16)], endpoints: Vec<Endpoint>) 
 }
 
 fn view<'a>(service: &'a Service, addresses: &'a [IpAddr], slices: &'a [EndpointSlice]) -> ServiceView<'a> {
-    ServiceView { service, addresses, externals: &[], slices, policy: None }
+    ServiceView { service, addresses, externals: &[], slices, policy: None, localities: &NOWHERE }
 }
 
 fn ips(texts: &[&str]) -> Vec<IpAddr> {
@@ -277,7 +278,12 @@ fn compiled(policy: &Policy) -> (Vec<u8>, Vec<u32>) {
 
 #[test]
 fn a_split_is_slots_by_weight_evenly_mixed() {
-    let part = |prefix: &str, percent| Part { from_zone: None, which: Which::PodNamePrefix(prefix.into()), percent };
+    let part = |prefix: &str, percent| Part {
+        entry: 0,
+        from: Locality::default(),
+        which: Which::PodNamePrefix(prefix.into()),
+        percent,
+    };
     let balance = Balance { split: vec![part("v1-", 80), part("v2-", 20)], ..Balance::default() };
     assert_eq!(compiled(&balanced(Algorithm::RoundRobin, balance.clone())), (vec![2, 3, 1, 2, 3], vec![]));
     // Loads are compared by weight.

@@ -3,7 +3,7 @@
 //! The rules are kube-proxy's (`CategorizeEndpoints` in its `pkg/proxy/topology.go`; KEP-1669, KEP-2086, KEP-2433,
 //! KEP-3015, KEP-4444). The compiled slots and `mesh explain` both come from here.
 
-use crate::model::{Endpoint, InternalTrafficPolicy};
+use crate::model::{Endpoint, InternalTrafficPolicy, Place};
 use std::fmt;
 
 /// Where this agent runs.
@@ -13,6 +13,22 @@ pub struct Here<'a> {
     pub node: &'a str,
     /// The node's zone; empty when it is not known.
     pub zone: &'a str,
+    /// The node's region; empty when it is not known.
+    pub region: &'a str,
+    /// The node's sub-zone; empty when it has none.
+    pub subzone: &'a str,
+}
+
+impl<'a> Here<'a> {
+    /// The node of this name, at a place that is not known.
+    pub const fn node(node: &'a str) -> Self {
+        Self { node, zone: "", region: "", subzone: "" }
+    }
+
+    /// As a place.
+    pub const fn place(self) -> Place<'a> {
+        Place { node: self.node, region: self.region, zone: self.zone, subzone: self.subzone }
+    }
 }
 
 /// By what rule the endpoints of a port were narrowed down.
@@ -81,8 +97,16 @@ pub enum Why {
     HintedForOtherZone,
     /// The same address and port is listed before.
     Duplicate,
-    /// It is in another zone, and the policy prefers this one's, which has endpoints.
+    /// It is in another region than endpoints that the policy prefers.
+    OtherRegion,
+    /// It is in another zone than endpoints that the policy prefers.
     OtherZone,
+    /// It is in another sub-zone than endpoints that the policy prefers.
+    OtherSubzone,
+    /// It is on another node than endpoints that the policy prefers.
+    FartherNode,
+    /// It is in another region than the one that the policy fails over to.
+    OtherFailover,
     /// The policy gives it weight 0, and others have more.
     NoWeight,
     /// It is in no part of the policy's split.
@@ -125,7 +149,11 @@ impl Why {
             Self::HintedForOtherNode => "hinted-for-other-node",
             Self::HintedForOtherZone => "hinted-for-other-zone",
             Self::Duplicate => "duplicate",
+            Self::OtherRegion => "other-region",
             Self::OtherZone => "other-zone",
+            Self::OtherSubzone => "other-subzone",
+            Self::FartherNode => "farther-node",
+            Self::OtherFailover => "other-failover",
             Self::NoWeight => "no-weight",
             Self::NoPart => "no-part",
         }
@@ -141,7 +169,11 @@ impl Why {
             Self::HintedForOtherNode => "hinted for other nodes",
             Self::HintedForOtherZone => "hinted for other zones",
             Self::Duplicate => "listed twice",
-            Self::OtherZone => "in another zone, and the policy prefers endpoints in this node's",
+            Self::OtherRegion => "in another region than endpoints that the policy prefers",
+            Self::OtherZone => "in another zone than endpoints that the policy prefers",
+            Self::OtherSubzone => "in another sub-zone than endpoints that the policy prefers",
+            Self::FartherNode => "on another node than endpoints that the policy prefers",
+            Self::OtherFailover => "in another region than the one that the policy fails over to",
             Self::NoWeight => "of weight 0 by the policy",
             Self::NoPart => "in no part of the policy's split",
         }

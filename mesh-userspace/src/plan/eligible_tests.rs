@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Hints;
 use proptest::prelude::*;
 
-const HERE: Here<'_> = Here { node: "node-1", zone: "zone-a" };
+const HERE: Here<'_> = Here { zone: "zone-a", ..Here::node("node-1") };
 
 fn endpoint(node: &str) -> Endpoint {
     Endpoint {
@@ -90,7 +90,7 @@ fn s03_zone_hints_need_every_ready_endpoint_and_this_zone() {
     assert_eq!(cluster(&[here.clone(), endpoint("node-1")]), (Scope::Cluster, vec!["ready", "ready"]));
     let unhinted = not_ready("node-1");
     assert_eq!(cluster(&[here.clone(), unhinted]), (Scope::SameZone, vec!["ready", "not-ready"]));
-    let nowhere = Here { node: "node-1", zone: "" };
+    let nowhere = Here::node("node-1");
     assert_eq!(scope([&here, &there], InternalTrafficPolicy::Cluster, nowhere), Scope::Cluster);
 }
 
@@ -105,7 +105,7 @@ fn s03_hints_of_endpoints_that_are_not_ready_do_not_count() {
 fn s04_local_policy_never_sends_away() {
     assert_eq!(local(&[endpoint("node-2"), terminating("node-2", true)]), ["other-node", "other-node"]);
     assert_eq!(local(&[endpoint("")]), ["other-node"]);
-    let nameless = Here { node: "", zone: "" };
+    let nameless = Here::node("");
     assert_eq!(verdicts(&[&endpoint("")], Scope::Local, nameless), [Verdict::Out(Why::OtherNode)]);
 }
 
@@ -164,7 +164,7 @@ proptest! {
         endpoints in prop::collection::vec(any_endpoint(), 0..8), is_local: bool, node in 0u8..3, zone in 0u8..3,
     ) {
         let (node, zone) = (format!("node-{node}"), format!("zone-{zone}"));
-        let here = Here { node: &node, zone: &zone };
+        let here = Here { zone: &zone, ..Here::node(&node) };
         let policy = if is_local { InternalTrafficPolicy::Local } else { InternalTrafficPolicy::Cluster };
         let scope = scope(&endpoints, policy, here);
         let borrowed: Vec<_> = endpoints.iter().collect();

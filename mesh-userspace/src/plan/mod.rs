@@ -1,13 +1,14 @@
 //! From a Service and its endpoints to the exact contents of the maps, as data. Pure.
 
 pub mod applied;
-mod balance;
+pub mod balance;
 pub mod compile;
 mod desired;
 mod diff;
 pub mod eligible;
 mod endings;
 pub mod inbound;
+pub mod locality;
 mod op;
 mod refusal;
 

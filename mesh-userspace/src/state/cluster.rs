@@ -6,11 +6,12 @@ use super::externals::Externals;
 use super::nodes::Nodes;
 use super::pods::Pods;
 use super::policies::KnownPolicy;
-use crate::model::{EndpointSlice, Finding, Kind, Node, Object, ObjectRef, Service, ServiceKey};
+use crate::model::{EndpointSlice, Finding, Kind, Locality, Node, Object, ObjectRef, Service, ServiceKey};
 use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
 use crate::plan::inbound::{self, InboundLimits};
+use crate::plan::locality::Localities;
 use crate::source::{Change, Counts, Subject, Trouble};
 use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,7 +23,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ClusterState {
     pub(super) node_name: Arc<str>,
-    pub(super) zone: Arc<str>,
+    /// Where this agent's node is.
+    pub(super) locality: Locality,
+    /// Where all nodes are that are known.
+    pub(super) localities: Localities,
     /// Whether the node of this agent is about to go.
     deleting: bool,
     pub(super) entries: HashMap<ServiceKey, Entry>,
@@ -58,7 +62,8 @@ impl ClusterState {
     pub fn new(node_name: impl Into<Arc<str>>, sources: usize) -> Self {
         Self {
             node_name: node_name.into(),
-            zone: Arc::default(),
+            locality: Locality::default(),
+            localities: Localities::new(),
             deleting: false,
             entries: HashMap::new(),
             slices: HashMap::new(),
@@ -137,7 +142,8 @@ impl ClusterState {
 
     /// Where this agent runs.
     pub fn here(&self) -> Here<'_> {
-        Here { node: &self.node_name, zone: &self.zone }
+        let Locality { region, zone, subzone } = &self.locality;
+        Here { node: &self.node_name, zone, region, subzone }
     }
 
     /// Whether the node of this agent is about to go.
@@ -163,7 +169,14 @@ impl ClusterState {
         externals: &'a [FrontendKey],
     ) -> ServiceView<'a> {
         let policy = entry.policy().and_then(|key| self.policies.get(key));
-        ServiceView { service, addresses, externals, slices: &entry.slices, policy: policy.map(|known| &known.object) }
+        ServiceView {
+            service,
+            addresses,
+            externals,
+            slices: &entry.slices,
+            policy: policy.map(|known| &known.object),
+            localities: &self.localities,
+        }
     }
 
     pub(super) fn next_seen(&mut self) -> u64 {
@@ -194,24 +207,12 @@ impl ClusterState {
 
     fn put_node(&mut self, node: &Node) {
         self.note_node(&node.name, &node.addresses);
+        self.note_locality(&node.name, &node.locality);
         if node.name == self.node_name {
             self.pods.sources_changed |= self.own_addresses != node.addresses;
             self.own_addresses.clone_from(&node.addresses);
             self.deleting = node.deleting;
-            self.set_zone(node.zone.clone());
         }
-    }
-
-    /// Only Services with hints look at the zone.
-    fn set_zone(&mut self, zone: Arc<str>) {
-        if zone == self.zone {
-            return;
-        }
-        self.zone = zone;
-        let hinted = self.entries.iter().filter(|(_, entry)| {
-            entry.slices.iter().any(|slice| slice.endpoints.iter().any(|endpoint| endpoint.hints.is_some()))
-        });
-        self.dirty.extend(hinted.map(|(key, _)| key.clone()));
     }
 
     fn remove(&mut self, object: &ObjectRef) {
@@ -225,9 +226,9 @@ impl ClusterState {
             }
             Kind::Node => {
                 self.note_node(&own.name, &[]);
+                self.note_locality(&own.name, &Locality::default());
                 if *own.name == *self.node_name {
                     self.deleting = false;
-                    self.set_zone(Arc::default());
                 }
             }
             Kind::Namespace => self.take_namespace(&own.name),

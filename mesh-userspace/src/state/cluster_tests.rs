@@ -230,7 +230,12 @@ fn a_zone_touches_the_services_with_hints() {
         endpoint.hints = Some(Box::new(crate::model::Hints { zones: vec![zone.into()], nodes: vec![] }));
     }
     let node = |name: &str, zone: &str| {
-        upsert(Object::Node(Node { name: name.into(), zone: zone.into(), deleting: false, addresses: Vec::new() }))
+        upsert(Object::Node(Node {
+            name: name.into(),
+            locality: Locality::of_zone(zone.into()),
+            deleting: false,
+            addresses: Vec::new(),
+        }))
     };
     let mut state = state([
         upsert(Object::Service(service("cart", "10.96.0.1"))),

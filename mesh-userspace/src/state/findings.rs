@@ -11,6 +11,7 @@ impl ClusterState {
         self.external_findings(&mut findings);
         self.node_port_findings(&mut findings);
         self.policy_findings(&mut findings);
+        self.region_findings(&mut findings);
         findings
     }
 

@@ -8,6 +8,7 @@ mod entry;
 mod externals;
 mod findings;
 mod health_checks;
+mod localities;
 mod nodes;
 mod pods;
 mod policies;

@@ -1,7 +1,9 @@
 //! At which addresses which Service has a `NodePort`.
 
 use super::*;
-use crate::model::{Drain, InternalTrafficPolicy, Kind, Node, Object, ObjectRef, ServicePort, TrafficDistribution};
+use crate::model::{
+    Drain, InternalTrafficPolicy, Kind, Locality, Node, Object, ObjectRef, ServicePort, TrafficDistribution,
+};
 use crate::source::Change;
 
 fn service(name: &str, cluster_ips: &[&str], node_port: Option<u16>) -> Service {
@@ -28,7 +30,7 @@ fn put(state: &mut ClusterState, service: Service) {
 
 fn node(state: &mut ClusterState, name: &str, addresses: &[&str]) {
     let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
-    let node = Node { name: name.into(), zone: "".into(), deleting: false, addresses };
+    let node = Node { name: name.into(), locality: Locality::default(), deleting: false, addresses };
     state.apply(Change::Upsert { object: Object::Node(node), origin: None });
 }
 

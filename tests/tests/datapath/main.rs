@@ -8,6 +8,7 @@ mod lifetimes;
 mod limits;
 mod outlier;
 mod picks;
+mod places;
 mod rates;
 mod script;
 mod shown;

@@ -53,6 +53,7 @@ impl<M: Maps> Facts<'_, M> {
             client: query.from.as_deref().map(|from| self.client(from)),
             node: here.node.to_owned(),
             zone: here.zone.to_owned(),
+            region: here.region.to_owned(),
             outcome: Outcome::Untouched,
             reason: None,
             summary: String::new(),
@@ -227,6 +228,7 @@ impl<M: Maps> Facts<'_, M> {
             let note = "Maglev: each client keeps to one of them; NEXT is the part of all clients";
             explanation.notes.push(note.to_owned());
         }
+        self.note_places(policy.map(|policy| policy.balance_of(listed.port)), &backends, explanation);
         self.note_slow_start(detail, &backends, explanation);
         notes::limits(&rule.traffic, explanation);
         self.note_rate(counts.as_ref(), &rule, explanation);
@@ -374,6 +376,7 @@ fn candidate(backend: &Judged<'_>, all_out: bool, shares: &HashMap<mesh_common::
         pod: text(|endpoint| &endpoint.pod),
         node: text(|endpoint| &endpoint.node),
         zone: text(|endpoint| &endpoint.zone),
+        region: String::new(),
         is_in: eligible && !full,
         weight: backend.weight,
         why,

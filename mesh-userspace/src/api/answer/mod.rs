@@ -7,6 +7,7 @@ mod explain;
 mod inbound;
 mod likelihood;
 mod notes;
+mod places;
 mod policies;
 mod services;
 mod status;

@@ -18,6 +18,8 @@ pub struct Explanation {
     pub node: String,
     /// That node's zone; empty when not known.
     pub zone: String,
+    /// That node's region; empty when not known.
+    pub region: String,
     /// What becomes of it.
     pub outcome: Outcome,
     /// The stable name of the reason of a refusal; absent otherwise.
@@ -122,6 +124,8 @@ pub struct Candidate {
     pub node: String,
     /// The zone; empty when the endpoint names none.
     pub zone: String,
+    /// The region of that node; empty when it is not known.
+    pub region: String,
     /// Whether it can be chosen.
     #[serde(rename = "in")]
     pub is_in: bool,

@@ -3,7 +3,7 @@
 use super::names::Names;
 use super::report::Report;
 use crate::crd;
-use crate::model::{Balance, Part, SlowStart, Weight, Which};
+use crate::model::{Balance, Level, Locality, Part, Preference, SlowStart, Weight, Which};
 use mesh_common::select::{Algorithm, HashBy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -147,9 +147,10 @@ pub(super) fn parse(names: &mut Names, report: &mut Report, spec: &LoadBalancer)
     for (i, entry) in spec.split.iter().enumerate() {
         let field = format!("spec.loadBalancer.split[{i}]");
         within(report, &format!("{field}.percent"), entry.percent, 0, 100);
-        let from_zone = entry.from_zone.as_deref().map(|zone| names.share(zone));
+        let from = Locality::of_zone(names.share_option(entry.from_zone.as_deref()));
         let ways = [&entry.pod_name_prefix, &entry.node_name, &entry.zone];
-        let part = which(names, report, &field, ways).map(|which| Part { from_zone, which, percent: entry.percent });
+        let part =
+            which(names, report, &field, ways).map(|which| Part { entry: 0, from, which, percent: entry.percent });
         split.extend(part);
     }
     let slow_start = spec.slow_start.as_ref().map(|spec| {
@@ -163,8 +164,16 @@ pub(super) fn parse(names: &mut Names, report: &mut Report, spec: &LoadBalancer)
         within(report, "spec.loadBalancer.slowStart.aggression", slow.aggression, 10, 1_000);
         slow
     });
-    let prefer_same_zone = spec.prefer_same_zone.unwrap_or_default();
-    (algorithm, Balance { hash: hash.unwrap_or_default(), table_size: 0, prefer_same_zone, weights, split, slow_start })
+    let prefer_zone = spec.prefer_same_zone.unwrap_or_default().then_some(Preference::own(Level::Zone));
+    let balance = Balance {
+        hash: hash.unwrap_or_default(),
+        prefer: prefer_zone.into_iter().collect(),
+        weights,
+        split,
+        slow_start,
+        ..Balance::default()
+    };
+    (algorithm, balance)
 }
 
 /// One of a few names.
@@ -188,7 +197,8 @@ fn known<T: Copy>(
 
 /// Exactly one of the three ways to name endpoints.
 fn which(names: &mut Names, report: &mut Report, field: &str, written: [&Option<String>; 3]) -> Option<Which> {
-    let mut ways = written.into_iter().zip([Which::PodNamePrefix, Which::NodeName, Which::Zone] as [fn(_) -> _; 3]);
+    let at_zone = |zone| Which::At(Locality::of_zone(zone));
+    let mut ways = written.into_iter().zip([Which::PodNamePrefix, Which::NodeName, at_zone] as [fn(_) -> _; 3]);
     let mut written = ways.by_ref().filter_map(|(text, way)| Some((text.as_deref()?, way)));
     match (written.next(), written.next()) {
         (Some(("", _)), None) => {

@@ -3,7 +3,7 @@
 use super::names::Names;
 use super::report::Report;
 use super::{Parsed, address, metadata};
-use crate::model::{Finding, Kind, Node};
+use crate::model::{Finding, Kind, Level, Locality, Node};
 use k8s_openapi::api::core::v1 as core;
 use std::net::IpAddr;
 
@@ -12,11 +12,12 @@ const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 pub(super) fn parse(names: &mut Names, object: &core::Node) -> Result<Parsed<Node>, Vec<Finding>> {
     let object_ref = metadata::named(names, Kind::Node, &object.metadata)?;
-    let zone = names.share_option(metadata::label(&object.metadata, "topology.kubernetes.io/zone"));
+    let mut label = |level: Level| names.share_option(metadata::label(&object.metadata, level.label()));
+    let locality = Locality { region: label(Level::Region), zone: label(Level::Zone), subzone: label(Level::Subzone) };
     let name = object_ref.name.clone();
     let mut report = Report::new(object_ref);
     let addresses = addresses(&mut report, object);
-    report.finish(Node { name, zone, deleting: is_deleting(object), addresses })
+    report.finish(Node { name, locality, deleting: is_deleting(object), addresses })
 }
 
 /// As kube-proxy judges it (`GetNodeHostIPs`): internal addresses come before external ones. All are taken, not the first of

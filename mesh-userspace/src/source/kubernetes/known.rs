@@ -71,7 +71,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, Node, Object};
+    use crate::model::{Kind, Locality, Node, Object};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -103,7 +103,8 @@ mod tests {
     }
 
     fn item(n: u8, zone: u8) -> Item {
-        let node = Node { name: name(n).name, zone: zone.to_string().into(), deleting: false, addresses: Vec::new() };
+        let locality = Locality::of_zone(zone.to_string().into());
+        let node = Node { name: name(n).name, locality, deleting: false, addresses: Vec::new() };
         Item::Understood(Object::Node(node), Vec::new())
     }
 
@@ -112,7 +113,7 @@ mod tests {
         for change in changes {
             match change {
                 Change::Upsert { object: Object::Node(node), .. } => {
-                    state.insert(node.name.to_string(), node.zone.to_string());
+                    state.insert(node.name.to_string(), node.locality.zone.to_string());
                 }
                 Change::Remove(object) => {
                     assert!(state.remove(&*object.name).is_some(), "only what was sent is taken back");

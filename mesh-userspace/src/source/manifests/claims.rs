@@ -163,12 +163,13 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, Node};
+    use crate::model::{Kind, Locality, Node};
     use proptest::prelude::*;
     use std::collections::HashMap;
 
     fn node(zone: &str) -> Object {
-        Object::Node(Node { name: "n".into(), zone: zone.into(), deleting: false, addresses: Vec::new() })
+        let locality = Locality::of_zone(zone.into());
+        Object::Node(Node { name: "n".into(), locality, deleting: false, addresses: Vec::new() })
     }
 
     fn object() -> ObjectRef {
@@ -177,7 +178,7 @@ mod tests {
 
     fn zone(change: &Change) -> Option<&str> {
         match change {
-            Change::Upsert { object: Object::Node(node), .. } => Some(&node.zone),
+            Change::Upsert { object: Object::Node(node), .. } => Some(&node.locality.zone),
             _ => None,
         }
     }

@@ -328,7 +328,7 @@ fn lists_give_their_items() {
     assert!(matches!(&items(list)[0], Item::Understood(Object::Node(node), _) if &*node.name == "a"));
     let typed =
         "apiVersion: v1\nkind: NodeList\nitems:\n- metadata: {name: a, labels: {topology.kubernetes.io/zone: z}}\n";
-    assert!(matches!(&items(typed)[..], [Item::Understood(Object::Node(node), _)] if &*node.zone == "z"));
+    assert!(matches!(&items(typed)[..], [Item::Understood(Object::Node(node), _)] if &*node.locality.zone == "z"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a file's text changes: only what differs, and nothing is lost by a mistake.
 
 use super::*;
-use crate::model::{Node, Object};
+use crate::model::{Locality, Node, Object};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl World {
         let mut shown = Vec::new();
         for change in self.reader.take_changes() {
             match change {
-                Change::Upsert { object: Object::Node(Node { name, zone, .. }), .. } => {
+                Change::Upsert { object: Object::Node(Node { name, locality: Locality { zone, .. }, .. }), .. } => {
                     shown.push(format!("+{name}={zone}"));
                     self.zones.insert(name.to_string(), zone.to_string());
                 }

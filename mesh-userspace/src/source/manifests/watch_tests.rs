@@ -64,8 +64,8 @@ impl World {
     fn note(&mut self, change: Change) {
         match change {
             Change::Upsert { object: Object::Node(node), .. } => {
-                self.log.push(format!("+{}={}", node.name, node.zone));
-                self.zones.insert(node.name.to_string(), node.zone.to_string());
+                self.log.push(format!("+{}={}", node.name, node.locality.zone));
+                self.zones.insert(node.name.to_string(), node.locality.zone.to_string());
             }
             Change::Remove(object) => {
                 self.log.push(format!("-{}", object.name));

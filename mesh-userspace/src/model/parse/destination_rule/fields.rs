@@ -93,23 +93,24 @@ pub const TRAFFIC: &[Field] = &[
     object("loadBalancer.localityLbSetting"),
     honoured(
         "loadBalancer.localityLbSetting.enabled",
-        "true: the node's own zone comes first while it has a ready endpoint, \
-         if `outlierDetection` is written beside it, as in Istio; left out it is true; without `localityLbSetting` no zone \
-         comes first",
+        "true: endpoints that are near come first while one of them is ready: those in the node's own zone, then in its region, \
+         then all others; only if `outlierDetection` is written beside it, as in Istio; left out it is true; without \
+         `localityLbSetting` no place comes first",
     ),
     honoured(
         "loadBalancer.localityLbSetting.distribute",
-        "as a split between zones; places are written `region/zone/*` or `*`, others are reported; the region is not looked at",
+        "as a split between places, by the first entry that is for the node's place; places are written \
+         `region/zone/subzone`, `region/zone/*`, `region/*` or `*`; a region is that of the endpoint's Node",
     ),
-    unsupported(
+    honoured(
         "loadBalancer.localityLbSetting.failover",
-        "endpoints have a zone and no region: after the node's own zone all others come alike",
-        "write distribute, by zones",
+        "after the node's own region comes the one that is named, then all others",
     ),
-    unsupported(
+    honoured(
         "loadBalancer.localityLbSetting.failoverPriority",
-        "endpoints have no labels; the node's own zone comes first if topology.kubernetes.io/zone is among these",
-        "write enabled: true alone, or distribute",
+        "by the labels of the endpoints' Nodes: `topology.kubernetes.io/region`, `topology.kubernetes.io/zone`, \
+         `topology.istio.io/subzone` and `kubernetes.io/hostname`, each also with `=value`; another one is reported, and \
+         ends the list",
     ),
     object("loadBalancer.warmup"),
     honoured("loadBalancer.warmup.duration", "slow start, in whole seconds, rounded up; for all ports of the Service"),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Part, Severity, SlowStart, Which};
+use crate::model::{Failover, Level, Locality, Part, Preference, Severity, SlowStart, Which};
 use mesh_common::select::{Algorithm, HashBy};
 use serde_json::json;
 
@@ -165,8 +165,9 @@ fn every_simple_algorithm_of_the_table_is_read_or_reported() {
     }
 }
 
-fn part(from: Option<&str>, which: Which, percent: u32) -> Part {
-    Part { from_zone: from.map(Into::into), which, percent }
+fn place(written: [&str; 3]) -> Locality {
+    let [region, zone, subzone] = written.map(Into::into);
+    Locality { region, zone, subzone }
 }
 
 #[test]
@@ -205,54 +206,74 @@ fn warming_up_is_slow_start_by_its_new_name_and_by_its_old_one() {
 }
 
 #[test]
-fn localities_are_zones() {
+fn localities_are_regions_zones_and_sub_zones() {
     let locality = |setting: Value| understood(&json!({"loadBalancer": {"localityLbSetting": setting}}));
     let (policy, reported) = locality(json!({"enabled": true, "distribute": [
-        {"from": "eu/a/*", "to": {"*": 10, "eu/a/*": 70, "eu/b": 20}},
-        {"from": "eu/b/*", "to": {"eu/b/*": 100}},
+        {"from": "eu/a/*", "to": {"*": 10, "eu/*": 20, "eu/a/*": 30, "us/c/1": 40}},
+        {"from": "eu", "to": {"eu/b": 100}},
+        {"from": "*/*", "to": {"us/*/*": 100}},
     ]}));
     assert!(reported.is_empty(), "{reported:?}");
-    let zone = |zone: &str| Which::Zone(zone.into());
+    let part = |entry, from, to: Option<[&str; 3]>, percent| Part {
+        entry,
+        from: place(from),
+        which: to.map_or(Which::Any, |to| Which::At(place(to))),
+        percent,
+    };
     let expected = [
-        part(Some("a"), zone("a"), 70),
-        part(Some("a"), zone("b"), 20),
-        part(Some("a"), Which::Any, 10),
-        part(Some("b"), zone("b"), 100),
+        part(0, ["eu", "a", ""], Some(["us", "c", "1"]), 40),
+        part(0, ["eu", "a", ""], Some(["eu", "a", ""]), 30),
+        part(0, ["eu", "a", ""], Some(["eu", "", ""]), 20),
+        part(0, ["eu", "a", ""], None, 10),
+        part(1, ["eu", "", ""], Some(["eu", "b", ""]), 100),
+        part(2, ["", "", ""], Some(["us", "", ""]), 100),
     ];
     assert_eq!(policy.balance.split, expected);
-    // What cannot be told apart is reported, and the entry says nothing.
-    for (distribute, parts) in [
-        (json!([{"from": "eu", "to": {"eu/a/*": 100}}, {"from": "us/a", "to": {"us/a/*": 100}}]), 1),
-        (json!([{"from": "eu/a/*", "to": {"eu/a/*": 80, "us": 20}}]), 0),
-        (json!([{"from": "*", "to": {"eu/a/*": 100}}, {"from": "eu/b/*", "to": {"eu/b/*": 100}}]), 1),
-        (json!([{"from": "eu/a/sub", "to": {"eu/a/*": 100}}]), 0),
-    ] {
-        let (policy, reported) = locality(json!({ "distribute": distribute }));
-        assert_eq!((policy.balance.split.len(), reported.len()), (parts, 1), "{distribute}: {reported:?}");
+    assert!(policy.balance.names_regions() && policy.balance.looks_at_places());
+    let (policy, _) = locality(json!({"distribute": [{"from": "eu/a", "to": {"eu/a": 100}}]}));
+    assert!(!policy.balance.names_regions(), "a zone is told by its name");
+    for wrong in ["", "eu//1", "*/a/*", "eu/*/1", "a/b/c/d", "a/b/c/*"] {
+        for entry in [json!({"from": wrong, "to": {"*": 100}}), json!({"from": "eu", "to": {wrong: 100}})] {
+            let spec = json!({"host": "cart", "trafficPolicy": {"loadBalancer": {"localityLbSetting": {"distribute": [entry]}}}});
+            let findings = parse_rule(spec.clone()).unwrap_err();
+            assert!(findings.iter().any(|finding| finding.message.ends_with("is no place")), "{spec}: {findings:?}");
+        }
     }
-    let (policy, _) = locality(json!({"distribute": [{"from": "*/*", "to": {"eu/a/*": 90, "eu/b/*": 10}}]}));
-    assert_eq!(policy.balance.split[0], part(None, zone("a"), 90));
 }
 
 #[test]
-fn the_own_zone_comes_first_where_istio_would_have_it_so() {
+fn what_is_near_comes_first_where_istio_would_have_it_so() {
     let outliers = json!({"consecutive5xxErrors": 7});
-    for (setting, outliers, first) in [
-        (json!({"enabled": true}), &outliers, true),
-        (json!({}), &outliers, true),
-        (json!({"enabled": false}), &outliers, false),
-        (json!({"enabled": true}), &Value::Null, false),
-        (json!({"failover": [{"from": "eu", "to": "us"}]}), &outliers, true),
+    let own = |levels: &[Level]| levels.iter().copied().map(Preference::own).collect::<Vec<_>>();
+    let usual = own(&[Level::Region, Level::Zone, Level::Subzone]);
+    let to_us = vec![Failover { from: "eu".into(), to: "us".into() }];
+    for (setting, outliers, expected, failover, reports) in [
+        (json!({"enabled": true}), &outliers, usual.clone(), vec![], 0),
+        (json!({}), &outliers, usual.clone(), vec![], 0),
+        (json!({"enabled": false, "failover": [{"from": "eu", "to": "us"}]}), &outliers, vec![], vec![], 0),
+        (json!({"enabled": true}), &Value::Null, vec![], vec![], 1),
+        (json!({"failover": [{"from": "eu", "to": "us"}]}), &outliers, usual.clone(), to_us, 0),
+        (json!({"failover": [{"from": "eu", "to": "us"}]}), &Value::Null, vec![], vec![], 1),
         (
-            json!({"failoverPriority": ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]}),
+            json!({"failoverPriority": ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]}),
             &outliers,
-            true,
+            own(&[Level::Zone, Level::Node]),
+            vec![],
+            0,
         ),
-        (json!({"failoverPriority": ["version"]}), &outliers, false),
+        (
+            json!({"failoverPriority": ["topology.kubernetes.io/region=eu", "version", "topology.kubernetes.io/zone"]}),
+            &outliers,
+            vec![Preference { level: Level::Region, value: Some("eu".into()) }],
+            vec![],
+            1,
+        ),
+        (json!({"failoverPriority": ["version"]}), &outliers, vec![], vec![], 1),
     ] {
         let traffic = json!({"loadBalancer": {"localityLbSetting": setting}, "outlierDetection": outliers});
         let (policy, reported) = understood(&traffic);
-        assert_eq!(policy.balance.prefer_same_zone, first, "{traffic}: {reported:?}");
+        assert_eq!((&policy.balance.prefer, &policy.balance.failover), (&expected, &failover), "{traffic}");
+        assert_eq!(reported.len(), reports, "{traffic}: {reported:?}");
     }
     // A port that is listed has its own.
     let (policy, _) = understood(&json!({
@@ -260,5 +281,25 @@ fn the_own_zone_comes_first_where_istio_would_have_it_so() {
         "outlierDetection": outliers,
         "portLevelSettings": [{"port": {"number": 80}, "loadBalancer": {"simple": "RANDOM"}}],
     }));
-    assert_eq!([80, 81].map(|port| policy.balance_of(port).prefer_same_zone), [false, true]);
+    assert_eq!([80, 81].map(|port| policy.balance_of(port).prefer.len()), [0, 3]);
+}
+
+#[test]
+fn places_that_exclude_each_other_are_rejected() {
+    let entry = json!([{"from": "eu", "to": "us"}]);
+    let distribute = json!([{"from": "eu", "to": {"us": 100}}]);
+    let zone = json!(["topology.kubernetes.io/zone"]);
+    for setting in [
+        json!({"distribute": distribute, "failover": entry}),
+        json!({"distribute": distribute, "failoverPriority": zone}),
+        json!({"failover": entry, "failoverPriority": zone}),
+        json!({"failover": [{"from": "eu", "to": "eu"}]}),
+        json!({"failover": [{"from": "eu/a", "to": "us"}]}),
+        json!({"failover": [{"from": "eu"}]}),
+        json!({"failover": [{"from": "eu", "to": "*"}]}),
+    ] {
+        let traffic = json!({"loadBalancer": {"localityLbSetting": setting}, "outlierDetection": {}});
+        let findings = parse_rule(json!({"host": "cart", "trafficPolicy": traffic})).unwrap_err();
+        assert!(findings[0].field.contains("localityLbSetting"), "{setting}: {findings:?}");
+    }
 }
