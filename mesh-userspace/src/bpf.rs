@@ -3,7 +3,9 @@
 #![expect(clippy::cast_sign_loss, reason = "descriptors are not negative")]
 #![expect(unsafe_code, reason = "system calls on file descriptors and buffers that are borrowed for the call")]
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_map_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_map_type, bpf_prog_info,
+};
 use std::ffi::CString;
 use std::io;
 use std::mem;
@@ -217,6 +219,11 @@ pub fn link_info(fd: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
     info(fd)
 }
 
+/// What the kernel says of a program.
+pub fn program_info(fd: BorrowedFd<'_>) -> io::Result<bpf_prog_info> {
+    info(fd)
+}
+
 /// Puts another program behind a link in one step: no connection passes without a program. The kernel checks only the
 /// program's type, not its attach type; callers name pins by hook and check.
 pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
@@ -254,6 +261,22 @@ pub fn create_interface_link(program: BorrowedFd<'_>, interface: u32, attach_typ
     let fd = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether the kernel has TCX, which programs are attached to interfaces by with links. It came in one commit with this question
+/// (Linux 6.6, e420bed02507), asked of an interface that nobody has: a kernel that knows what is meant misses the interface,
+/// one that does not (or is built without) refuses the question.
+pub fn has_tcx() -> io::Result<bool> {
+    let mut attr = zeroed();
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_INGRESS as u32;
+    match bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) {
+        Ok(_) => Ok(true),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENODEV) => Ok(true),
+            Some(libc::EINVAL) => Ok(false),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Runs a program for packets so many times on this packet, 1 or more, and returns what it returned last, and how long it took

@@ -1,6 +1,6 @@
 //! What the command line asks of the agent.
 
-use crate::datapath::Sizes;
+use crate::datapath::{Sizes, TcAttach};
 use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
 use std::net::SocketAddr;
@@ -25,6 +25,8 @@ pub struct AgentConfig {
     pub node_ports: NodePorts,
     /// The data path.
     pub datapath: DatapathConfig,
+    /// How programs are attached to pods' interfaces; as the kernel allows when `None`.
+    pub tc_attach: Option<TcAttach>,
     /// The unix socket of the API.
     pub socket: PathBuf,
     /// Where `/healthz`, `/livez` and `/readyz` are answered over TCP; nowhere when `None`.

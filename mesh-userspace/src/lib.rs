@@ -19,6 +19,7 @@ pub mod inbound;
 pub mod maps;
 pub mod metrics;
 pub mod model;
+mod netlink;
 pub mod plan;
 pub mod reconcile;
 pub mod report;

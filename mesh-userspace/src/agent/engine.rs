@@ -135,7 +135,7 @@ impl Engine {
             next_drain: None,
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
-            inbound: Inbound::start(&loaded, grace.clone())?,
+            inbound: Inbound::start(&loaded, config.tc_attach, grace.clone())?,
             complaints: Complaints::default(),
             cgroup,
             loaded,

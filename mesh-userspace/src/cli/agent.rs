@@ -4,7 +4,7 @@ use super::arguments::DatapathArguments;
 use super::exit::Exit;
 use crate::agent;
 use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, Source};
-use crate::datapath::{self, Sizes};
+use crate::datapath::{self, Sizes, TcAttach};
 use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
 use clap::builder::TypedValueParser as _;
@@ -49,6 +49,12 @@ pub struct Arguments {
 
     #[command(flatten)]
     datapath: DatapathArguments,
+
+    /// How programs are attached to the interfaces of pods with maxInboundConnectionsPerBackend: by links (tcx, Linux 6.6 and
+    /// later), or by filters of a clsact qdisc, beside those of the CNI. auto: by links, where the kernel has them. What an
+    /// earlier agent attached in the other way is replaced without a gap.
+    #[arg(long, value_name = "HOW", default_value = AUTO, value_parser = tc_attach())]
+    tc_attach: Choice,
 
     /// The unix socket to answer on.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET, env = "MESH_SOCKET")]
@@ -126,6 +132,19 @@ fn entries() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(2..=1 << 26)
 }
 
+/// As the kernel allows.
+const AUTO: &str = "auto";
+
+/// A way to attach programs to interfaces, or `None` for whichever the kernel has.
+#[derive(Clone, Copy, Debug)]
+struct Choice(Option<TcAttach>);
+
+/// One of the ways, or [`AUTO`].
+fn tc_attach() -> impl clap::builder::TypedValueParser<Value = Choice> {
+    let names = clap::builder::PossibleValuesParser::new([AUTO].into_iter().chain(TcAttach::ALL.map(TcAttach::name)));
+    names.map(|name| Choice(TcAttach::ALL.into_iter().find(|way| way.name() == name)))
+}
+
 /// One of the choices' names.
 fn node_ports() -> impl clap::builder::TypedValueParser<Value = NodePorts> {
     let names = clap::builder::PossibleValuesParser::new(NodePorts::ALL.map(NodePorts::name));
@@ -148,6 +167,7 @@ impl Arguments {
             external_ips: self.external_ips,
             node_ports: self.node_ports,
             datapath: self.datapath.config()?,
+            tc_attach: self.tc_attach.0,
             socket: self.socket,
             health: self.health_address,
             health_check_node_ports: self.health_check_node_ports,
@@ -193,6 +213,7 @@ mod tests {
         assert_eq!(config.events, EventSampling::default());
         assert!(!config.external_ips, "CVE-2020-8554");
         assert_eq!(config.node_ports, NodePorts::AllNodes);
+        assert_eq!(config.tc_attach, None, "as the kernel allows");
     }
 
     #[test]
@@ -201,7 +222,8 @@ mod tests {
             "agent --manifests m --node-name n --cgroup /c --pins /p --socket /s --max-frontends 2 --max-services 3 \
              --max-slots 4 --max-backends 5 --max-connections 6 --max-addresses 7 --max-flows 8 --max-affinities 9 \
              --event-sample 10 --event-rate 11 --external-ips --health-address 0.0.0.0:10256 \
-             --metrics-address [::1]:10249 --node-ports this-node --health-check-node-ports",
+             --metrics-address [::1]:10249 --node-ports this-node --health-check-node-ports \
+             --tc-attach clsact",
         )
         .unwrap();
         assert_eq!((config.datapath.cgroup, config.datapath.pins), ("/c".into(), "/p".into()));
@@ -209,6 +231,7 @@ mod tests {
         assert!(config.external_ips);
         assert_eq!(config.node_ports, NodePorts::ThisNode);
         assert!(config.health_check_node_ports);
+        assert_eq!(config.tc_attach, Some(TcAttach::Clsact));
         assert_eq!(config.health, "0.0.0.0:10256".parse().ok());
         assert_eq!(config.metrics, "[::1]:10249".parse().ok());
         let sizes = Sizes {
@@ -249,6 +272,7 @@ mod tests {
             "agent --manifests m --node-name n --event-rate -1",
             "agent --manifests m --node-name=",
             "agent --manifests m --node-name n --node-ports some",
+            "agent --manifests m --node-name n --tc-attach xdp",
             "agent --manifests m --node-name n --health-address 10256",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -192,8 +192,9 @@ fn inbound(status: &InboundStatus) -> Option<String> {
     let mut line = format!("{} of {} limited", status.in_force, words::count(all, "backend"));
     let _ = write!(
         line,
-        " at {}, {}",
+        " at {}{}, {}",
         words::count(status.interfaces, "interface"),
+        status.attached_by.as_ref().map(|way| format!(" ({way})")).unwrap_or_default(),
         words::count(status.connections, "connection")
     );
     if !counted.is_empty() {

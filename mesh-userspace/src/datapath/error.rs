@@ -77,7 +77,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Attaching to an interface failed.
-    #[error("attach {program} to the interface with index {interface} (TCX, Linux 6.6 and later)")]
+    #[error("attach {program} to the interface with index {interface} (`mesh doctor` tells what this kernel lacks)")]
     AttachInterface {
         /// The program's name.
         program: &'static str,
@@ -85,6 +85,25 @@ pub enum Error {
         interface: u32,
         /// The cause.
         source: io::Error,
+    },
+    /// Taking filters off an interface failed.
+    #[error("take the filters off the interface with index {interface}")]
+    DetachInterface {
+        /// The interface's index.
+        interface: u32,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another kind of qdisc is where clsact would be.
+    #[error(
+        "the interface with index {interface} has a qdisc of kind {kind} where clsact would be: who made it (a CNI's limit of \
+         bandwidth?) must use clsact, or the kernel be Linux 6.6 or later"
+    )]
+    OtherQdisc {
+        /// The interface's index.
+        interface: u32,
+        /// The qdisc's kind.
+        kind: String,
     },
     /// A pinned link is attached somewhere else.
     #[error(

@@ -15,7 +15,7 @@ pub fn retire(pins: &Pins) -> Result<usize, Error> {
     let mut left = 0;
     for layout in pins.other_layouts()? {
         // Connections that are open count anew with this build's programs, from their next segment.
-        interfaces::remove_all(&layout.join("links"))?;
+        interfaces::remove_all(&layout)?;
         for hook in HOOKS.iter().filter(|hook| hook.role == Role::Direct) {
             unpin(&layout.join("links").join(hook.name))?;
         }

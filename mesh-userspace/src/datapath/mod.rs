@@ -16,7 +16,7 @@ pub use cgroup::{Cgroup, find as find_cgroup};
 pub use error::Error;
 pub use former::retire as retire_former;
 pub use hooks::{HOOKS, Hook, PACKET_HOOKS, PacketHook, RECOUNT};
-pub use interfaces::InterfaceLinks;
+pub use interfaces::{InterfacePrograms, TcAttach};
 pub use load::{Loaded, Sizes, load};
 pub use pins::{Lock, Pins};
 pub use unload::unload;

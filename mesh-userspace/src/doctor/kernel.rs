@@ -39,6 +39,8 @@ const OPTIONS: &[Needed] = &[
     wanted("CONFIG_IPV6", "for IPv6 frontends"),
     wanted("CONFIG_INET_DIAG_DESTROY", "to end connections to a removed backend"),
     wanted("CONFIG_INET_UDP_DIAG", "to end UDP sockets of a removed backend"),
+    wanted("CONFIG_NET_CLS_BPF", "for maxInboundConnectionsPerBackend by filters (`--tc-attach clsact`)"),
+    wanted("CONFIG_NET_SCH_INGRESS", "for the clsact qdisc that these are on"),
     wanted("CONFIG_DEBUG_INFO_BTF", "for type information"),
 ];
 
@@ -67,7 +69,11 @@ fn judge_version(version: Option<&Version>) -> Check {
         ),
         Some(version) if *version < TCX => Check::ok(
             NAME,
-            format!("Linux {}; maxInboundConnectionsPerBackend needs {} or later", words(version), words(&TCX)),
+            format!(
+                "Linux {}: limits at backends are kept by filters of clsact, from {} on by links",
+                words(version),
+                words(&TCX)
+            ),
         ),
         Some(version) => Check::ok(NAME, format!("Linux {}", words(version))),
     }
@@ -150,7 +156,8 @@ mod tests {
     fn an_old_kernel_is_told_which_to_use() {
         let check = judge_version(Some(&Version::new(5, 10, 200)));
         assert_eq!((check.verdict, check.action.as_str()), (Verdict::Failed, "use Linux 5.18.0 or later"));
-        assert_eq!(judge_version(Some(&Version::new(6, 1, 0))).verdict, Verdict::Ok);
+        let check = judge_version(Some(&Version::new(6, 1, 0)));
+        assert!(check.verdict == Verdict::Ok && check.message.contains("clsact"), "{}", check.message);
         assert_eq!(judge_version(None).verdict, Verdict::Warning);
     }
 

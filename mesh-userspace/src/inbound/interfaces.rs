@@ -5,9 +5,9 @@
 //! addresses of a namespace by that id (`IFA_TARGET_NETNSID`, Linux 5.0): no pod is entered, and none of its processes is looked
 //! for. Indexes and addresses that repeat in other namespaces do no harm.
 
+use crate::netlink::Netlink;
 use mesh_common::address::Address;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
@@ -30,11 +30,7 @@ pub fn find(addresses: &HashSet<Address>) -> io::Result<HashMap<Address, Interfa
     if addresses.is_empty() {
         return Ok(found);
     }
-    let mut netlink = Socket::new(NETLINK_ROUTE)?;
-    netlink.bind_auto()?;
-    netlink.connect(&SocketAddr::new(0, 0))?;
-    // Without it the kernel ignores of which namespace addresses are asked for, and gives the node's own.
-    netlink.set_netlink_get_strict_chk(true)?;
+    let netlink = Netlink::open()?;
     for (netns, ends) in pairs(&netlink)? {
         let id = i32::try_from(netns).map_err(io::Error::other)?;
         for (index, address) in match self::addresses(&netlink, id) {
@@ -52,9 +48,9 @@ pub fn find(addresses: &HashSet<Address>) -> io::Result<HashMap<Address, Interfa
 }
 
 /// By namespace: the index of each pair's end there, and that of its end here.
-fn pairs(netlink: &Socket) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
+fn pairs(netlink: &Netlink) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
     let mut pairs: BTreeMap<u32, HashMap<u32, u32>> = BTreeMap::new();
-    ask(netlink, RouteNetlinkMessage::GetLink(LinkMessage::default()), |answer| {
+    netlink.list(RouteNetlinkMessage::GetLink(LinkMessage::default()), |answer| {
         let RouteNetlinkMessage::NewLink(link) = answer else { return };
         let (mut netns, mut there, mut is_pair) = (None, None, false);
         for attribute in &link.attributes {
@@ -75,11 +71,11 @@ fn pairs(netlink: &Socket) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
 }
 
 /// The addresses in a namespace, each with its interface's index there.
-fn addresses(netlink: &Socket, netns: i32) -> io::Result<Vec<(u32, Address)>> {
+fn addresses(netlink: &Netlink, netns: i32) -> io::Result<Vec<(u32, Address)>> {
     let mut all = Vec::new();
     let mut question = AddressMessage::default();
     question.attributes.push(AddressAttribute::TargetNetNsId(netns));
-    ask(netlink, RouteNetlinkMessage::GetAddress(question), |answer| {
+    netlink.list(RouteNetlinkMessage::GetAddress(question), |answer| {
         let RouteNetlinkMessage::NewAddress(message) = answer else { return };
         // Of a point-to-point address the peer's comes as `Address`, the own one as `Local`.
         let mut own: Option<IpAddr> = None;
@@ -95,40 +91,15 @@ fn addresses(netlink: &Socket, netns: i32) -> io::Result<Vec<(u32, Address)>> {
     Ok(all)
 }
 
-/// Asks for a list, and hands each element on.
-fn ask(netlink: &Socket, question: RouteNetlinkMessage, mut take: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut message = NetlinkMessage::new(header, question.into());
-    message.finalize();
-    let mut buffer = vec![0; message.header.length as usize];
-    message.serialize(&mut buffer);
-    netlink.send(&buffer, 0)?;
-    loop {
-        let (datagram, _) = netlink.recv_from_full()?;
-        let mut rest = &datagram[..];
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(answer) => take(answer),
-                NetlinkPayload::Done(done) if done.code < 0 => return Err(io::Error::from_raw_os_error(-done.code)),
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                _ => {}
-            }
-            let length = (message.header.length as usize).next_multiple_of(4).clamp(4, rest.len());
-            rest = &rest[length..];
-        }
-    }
-}
-
-/// Calls this whenever an interface of the calling thread's network namespace comes, goes or changes; returns only when that says
-/// `false`, or the kernel does not tell any more.
-pub fn follow(mut changed: impl FnMut() -> bool) -> io::Result<()> {
+/// Calls this whenever an interface of the calling thread's network namespace comes, goes or changes, or if wanted filters there do;
+/// returns only when that says `false`, or the kernel does not tell any more.
+pub fn follow(with_filters: bool, mut changed: impl FnMut() -> bool) -> io::Result<()> {
     let mut netlink = Socket::new(NETLINK_ROUTE)?;
     netlink.bind_auto()?;
     netlink.add_membership(libc::RTNLGRP_LINK)?;
+    if with_filters {
+        netlink.add_membership(libc::RTNLGRP_TC)?;
+    }
     while changed() {
         match netlink.recv_from_full() {
             // More happened than the kernel keeps for us: that something did is all that matters.

@@ -17,7 +17,7 @@ mod worker;
 
 pub use report::Report;
 
-use crate::datapath::Loaded;
+use crate::datapath::{Loaded, TcAttach};
 use crate::maps::grace::Grace;
 use crate::maps::inbound::InboundFigures;
 use crate::model::ServiceKey;
@@ -41,10 +41,12 @@ pub struct Inbound {
 
 impl Inbound {
     /// Starts the thread over whatever an earlier agent left. It changes nothing before the first [`Self::tell`].
-    pub fn start(loaded: &Loaded, grace: Arc<Grace>) -> anyhow::Result<Self> {
+    /// Without a `way` to attach programs the kernel is asked which it has.
+    pub fn start(loaded: &Loaded, way: Option<TcAttach>, grace: Arc<Grace>) -> anyhow::Result<Self> {
         let report = Arc::new(Mutex::new(Report::default()));
         let (thread, happened) = channel();
-        match Worker::new(loaded, grace, report.clone(), thread.clone()) {
+        let way = way.map_or_else(TcAttach::of_kernel, Ok).map_err(anyhow::Error::from);
+        match way.and_then(|way| Worker::new(loaded, way, grace, report.clone(), thread.clone())) {
             Ok(worker) => {
                 let builder = thread::Builder::new().name("inbound".to_owned());
                 builder.spawn(move || worker.run(&happened)).context("start a thread")?;

@@ -1,5 +1,6 @@
 //! What came of the limits at backends, for people.
 
+use crate::datapath::TcAttach;
 use crate::plan::BackendKey;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,6 +12,8 @@ pub struct Report {
     pub backends: u64,
     /// Backends whose limit is in force.
     pub in_force: usize,
+    /// How the programs are attached to interfaces; `None` where the kernel does not take them.
+    pub attached_by: Option<TcAttach>,
     /// Interfaces with the programs.
     pub interfaces: usize,
     /// Backends whose pod was not found at any interface of the node, and since when.

@@ -4,7 +4,7 @@ use super::backends::{Backends, Suspect};
 use super::interfaces::{self, Interface};
 use super::report::Report;
 use crate::bpf;
-use crate::datapath::{InterfaceLinks, Loaded, RECOUNT};
+use crate::datapath::{InterfacePrograms, Loaded, RECOUNT, TcAttach};
 use crate::maps::grace::Grace;
 use crate::maps::inbound::InboundMaps;
 use crate::plan::BackendKey;
@@ -46,7 +46,7 @@ pub enum Happened {
 pub struct Worker {
     wanted: InboundLimits,
     backends: Backends,
-    links: InterfaceLinks,
+    programs: InterfacePrograms,
     recount: OwnedFd,
     report: Arc<Mutex<Report>>,
     /// What is reported, as it comes about.
@@ -63,6 +63,7 @@ impl Worker {
     /// Over what an earlier agent left.
     pub fn new(
         loaded: &Loaded,
+        way: TcAttach,
         grace: Arc<Grace>,
         report: Arc<Mutex<Report>>,
         happened: Sender<Happened>,
@@ -70,10 +71,10 @@ impl Worker {
         Ok(Self {
             wanted: InboundLimits::new(),
             backends: Backends::adopt(InboundMaps::open(loaded.pins())?, grace)?,
-            links: InterfaceLinks::new(loaded)?,
+            programs: InterfacePrograms::new(loaded, way)?,
             recount: loaded.packet_program(RECOUNT)?,
             report,
-            next: Report::default(),
+            next: Report { attached_by: Some(way), ..Report::default() },
             happened: Some(happened),
             changed: Instant::now(),
             suspects: BTreeMap::new(),
@@ -147,8 +148,10 @@ impl Worker {
     /// Begins to follow the node's interfaces, once there is a limit.
     fn follow_interfaces(&mut self) {
         let Some(happened) = self.happened.take() else { return };
+        // Filters may be taken away by others, links may not.
+        let with_filters = self.programs.way() == TcAttach::Clsact;
         let follow = move || {
-            if let Err(error) = interfaces::follow(|| happened.send(Happened::Interfaces).is_ok()) {
+            if let Err(error) = interfaces::follow(with_filters, || happened.send(Happened::Interfaces).is_ok()) {
                 tracing::warn!(%error, "the kernel does not tell of interfaces any more; they are looked at every 5 s");
             }
         };
@@ -177,7 +180,7 @@ impl Worker {
             }
         }
         let interfaces: BTreeSet<u32> = found.values().map(|interface| interface.index).collect();
-        let errors = self.links.keep(&interfaces);
+        let errors = self.programs.keep(&interfaces);
         self.next.in_force = if errors.is_empty() { keys.len() - missing.len() } else { 0 };
         self.next.backends = keys.len() as u64;
         self.next.interfaces = interfaces.len();

@@ -82,6 +82,7 @@ pub fn status() -> Status {
         connections: Connections { active: 5, opened: 1_234, spilled: 2, flow_kept: 7, affinity_kept: 3 },
         refusals: counts([("backend-limit", 0), ("no-backend", 3), ("service-limit", 40)]),
         inbound: InboundStatus {
+            attached_by: Some("tcx".to_owned()),
             in_force: 2,
             interfaces: 1,
             missing: vec!["10.244.0.9:8080/TCP".into()],

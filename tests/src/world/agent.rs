@@ -30,6 +30,7 @@ pub struct Agent {
     socket: PathBuf,
     manifests: PathBuf,
     kubeconfig: Mutex<Option<PathBuf>>,
+    arguments: Mutex<Vec<String>>,
     log: PathBuf,
     running: Mutex<Option<Process>>,
 }
@@ -45,6 +46,7 @@ impl Agent {
             socket: home.path("mesh.sock"),
             manifests: home.path("manifests"),
             kubeconfig: Mutex::new(None),
+            arguments: Mutex::default(),
             log: home.path("logs").join("agent.log"),
             running: Mutex::new(None),
         }
@@ -62,6 +64,7 @@ impl Agent {
             socket: self.socket.clone(),
             manifests: self.manifests.clone(),
             kubeconfig: Mutex::new(self.kubeconfig()),
+            arguments: Mutex::new(self.arguments()),
             log: self.log.with_file_name(format!("{name}.log")),
             running: Mutex::new(None),
         }
@@ -112,6 +115,16 @@ impl Agent {
         self.kubeconfig.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// From its next start on it has these arguments, too.
+    pub fn always(&self, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        *self.arguments.lock().unwrap_or_else(PoisonError::into_inner) = arguments;
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        self.arguments.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Starts it and waits until it serves what the manifests say.
     pub fn start(&self) -> Result<()> {
         self.spawn()?;
@@ -139,7 +152,8 @@ impl Agent {
             None => command.arg("--manifests").arg(&self.manifests),
         };
         command.arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
-        command.arg("--socket").arg(&self.socket).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("--socket").arg(&self.socket).args(self.arguments()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         // SAFETY: setsid is a plain system call.
         unsafe { command.pre_exec(|| Ok(setsid().map(|_| ())?)) };
         *running = Some(Process::start("mesh agent", &mut command, self.log.clone())?);
@@ -192,9 +206,9 @@ impl Agent {
         self.start()
     }
 
-    /// Takes the data path away: `mesh unload`.
+    /// Takes the data path away: `mesh unload`, on the node.
     pub fn unload(&self) -> Result<()> {
-        let mut command = Command::new(programs::find("mesh")?);
+        let mut command = command_inside(programs::find("mesh")?, &self.node, &self.cgroup)?;
         command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         let output = command.output().context("run mesh unload")?;
         ensure!(output.status.success(), "mesh unload: {}", String::from_utf8_lossy(&output.stderr));
@@ -203,7 +217,7 @@ impl Agent {
 
     /// The same as root with these capabilities and no other.
     pub fn unload_able(&self, capabilities: &[&str]) -> Result<()> {
-        let mut command = Command::new("setpriv");
+        let mut command = command_inside("setpriv", &self.node, &self.cgroup)?;
         command.args(able(capabilities)).arg(programs::find("mesh")?);
         command.arg("unload").arg("--cgroup").arg(&self.covered).arg("--pins").arg(&self.pins);
         let output = command.output().context("run setpriv (package util-linux)")?;

@@ -8,7 +8,11 @@ use serde_json::json;
 
 #[test]
 fn n_get_through_from_whomever_and_the_next_is_refused_at_its_syn() -> Result<()> {
-    let scene = Scene::new(Some(3))?;
+    n_get_through(&Scene::new(Some(3))?)
+}
+
+/// With a limit of 3.
+pub(super) fn n_get_through(scene: &Scene) -> Result<()> {
     let (at, outsider) = (scene.at(), &scene.outsider);
     let pod = scene.world.client("client")?;
     let through_service = pod.connect((CLUSTER_IP.parse::<std::net::IpAddr>()?, 80))?;

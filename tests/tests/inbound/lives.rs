@@ -4,11 +4,16 @@ use super::{CLUSTER_IP, Scene, is_refused, limits, wishes};
 use anyhow::{Context, Result, ensure};
 use mesh_tests::wait::wait_for;
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
 
 #[test]
 fn the_limit_goes_on_without_the_agent_and_the_next_agent_adopts_it() -> Result<()> {
-    let scene = Scene::new(Some(3))?;
+    goes_on(&Scene::new(Some(3))?)
+}
+
+/// With a limit of 3.
+pub(super) fn goes_on(scene: &Scene) -> Result<()> {
     let at = scene.at();
     let mut held = scene.outsider.connect_many(at, 2)?;
     scene.counts(2)?;
@@ -34,8 +39,8 @@ fn the_limit_goes_on_without_the_agent_and_the_next_agent_adopts_it() -> Result<
     scene.world.agent().start()?;
     scene.wait(scene.backend.v4(), "no limit", Value::is_null)?;
     wait_for("the programs to be taken off", || {
-        let links: Vec<_> = links(&scene)?;
-        ensure!(links.is_empty(), "{links:?}");
+        let attached = attached(scene)?;
+        ensure!(attached.is_empty(), "{attached:?}");
         Ok(())
     })?;
     held.extend(scene.outsider.connect_many(at, 3)?);
@@ -45,12 +50,17 @@ fn the_limit_goes_on_without_the_agent_and_the_next_agent_adopts_it() -> Result<
 
 #[test]
 fn unload_takes_the_programs_off_the_interfaces() -> Result<()> {
-    let scene = Scene::new(Some(0))?;
+    unloaded(&Scene::new(Some(0))?)
+}
+
+/// With a limit of 0.
+pub(super) fn unloaded(scene: &Scene) -> Result<()> {
     is_refused(&scene.outsider, scene.at());
-    ensure!(links(&scene)?.len() == 2, "{:?}", links(&scene)?);
+    ensure!(attached(scene)?.len() == 2, "{:?}", attached(scene)?);
     scene.world.agent().stop()?;
     is_refused(&scene.outsider, scene.at());
     scene.world.agent().unload()?;
+    ensure!(attached(scene)?.is_empty(), "{:?}", attached(scene)?);
     ensure!(scene.outsider.connect(scene.at())?.server()? == "web-1");
     Ok(())
 }
@@ -105,12 +115,12 @@ fn the_capability_to_configure_networks_is_enough() -> Result<()> {
     Ok(())
 }
 
-/// The pins of the programs at interfaces.
-fn links(scene: &Scene) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for layout in std::fs::read_dir(scene.world.agent().pins())? {
-        let links = layout?.path().join("links");
-        for link in std::fs::read_dir(links)? {
+/// The programs at interfaces: pins of links, and names of filters.
+pub(super) fn attached(scene: &Scene) -> Result<Vec<String>> {
+    let mut found = super::clsact::Filters::of(scene)?.names()?;
+    found.retain(|filter| filter.starts_with("mesh"));
+    for layout in fs::read_dir(scene.world.agent().pins()).into_iter().flatten() {
+        for link in fs::read_dir(layout?.path().join("links")).into_iter().flatten() {
             let name = link?.file_name().to_string_lossy().into_owned();
             found.extend(name.starts_with("tc_").then_some(name));
         }

@@ -1,5 +1,6 @@
 //! Limits at the backend's own node, for what arrives from anywhere: real clients, most of them such as no mesh covers.
 
+mod clsact;
 mod ends;
 mod flood;
 mod limit;
@@ -28,14 +29,21 @@ struct Scene {
     world: World,
     backend: Pod,
     outsider: Client,
+    /// A shell on the node itself.
+    node: Pod,
 }
 
 impl Scene {
     /// With a limit in force; `None` for none.
     fn new(limit: Option<u64>) -> Result<Self> {
-        let world = World::new()?;
+        Self::of(World::new()?, limit)
+    }
+
+    /// The same in this world.
+    fn of(world: World, limit: Option<u64>) -> Result<Self> {
         let backend = world.backend("web-1", &[Listen::tcp(PORT), Listen::tcp(OTHER)])?;
         let outsider = world.outsider("outsider")?.client()?;
+        let node = world.host_pod("node")?;
         world.apply(&service("web").cluster_ip(CLUSTER_IP).cluster_ip("fd00:96::a").tcp(80, PORT).yaml())?;
         world.apply(&slice("web").tcp(PORT).endpoint(&backend).yaml())?;
         world.apply(&slice_v6("web").tcp(PORT).endpoint(&backend).yaml())?;
@@ -43,7 +51,7 @@ impl Scene {
             world.apply(&limits(limit))?;
         }
         world.agent().start()?;
-        let scene = Self { world, backend, outsider };
+        let scene = Self { world, backend, outsider, node };
         if let Some(limit) = limit {
             scene.in_force(limit)?;
         }

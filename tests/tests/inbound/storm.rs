@@ -75,8 +75,11 @@ fn the_server_counts_n_when_all_come_at_once() -> Result<()> {
 
 #[test]
 fn kills_of_clients_agents_and_the_backend_in_a_storm_leave_nothing_counted() -> Result<()> {
-    const LIMIT: u64 = 12;
-    let scene = Scene::new(Some(LIMIT))?;
+    kills(&Scene::new(Some(12))?, 12)
+}
+
+/// With this limit.
+pub(super) fn kills(scene: &Scene, limit: u64) -> Result<()> {
     let storm = Storm::start(&scene.world.outsider("storm")?, 6, &Plan::to(scene.at()).hold(4))?;
     for number in 0..3 {
         storm.wait_connected(300)?;
@@ -84,12 +87,12 @@ fn kills_of_clients_agents_and_the_backend_in_a_storm_leave_nothing_counted() ->
         storm.kill(number)?;
         storm.wait_connected(300)?;
         scene.world.agent().start()?;
-        scene.in_force(LIMIT)?;
+        scene.in_force(limit)?;
         storm.wait_connected(300)?;
         scene.backend.cgroup().kill()?;
         scene.backend.serve(&[Listen::tcp(PORT), Listen::tcp(OTHER)])?;
         let active = scene.inbound(scene.backend.v4())?["active"].as_u64();
-        ensure!(active.is_some_and(|active| active <= LIMIT), "{active:?} are counted");
+        ensure!(active.is_some_and(|active| active <= limit), "{active:?} are counted");
     }
     storm.stop();
     let count = storm.finish()?;

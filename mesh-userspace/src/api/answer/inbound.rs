@@ -17,6 +17,7 @@ pub(super) fn status(inbound: &Inbound) -> InboundStatus {
     let count = |reason| inbound.figures().packets(reason).unwrap_or_default();
     InboundStatus {
         in_force: report.in_force as u64,
+        attached_by: report.attached_by.map(|way| way.name().to_owned()),
         interfaces: report.interfaces as u64,
         missing: report.missing.keys().map(ToString::to_string).collect(),
         left_out: report.left_out as u64,

@@ -1,59 +1,29 @@
-//! The programs for packets at interfaces: attached to those that are asked for and to no others, pinned, so that they outlive the
-//! agent.
+//! Links: pinned, so that they outlive the agent, and the program behind one is replaced in one step.
 
-use super::{Error, Loaded, PACKET_HOOKS, PacketHook, Pins};
+use super::{Attach, Programs};
 use crate::bpf;
+use crate::datapath::{Error, PACKET_HOOKS, PacketHook, Pins};
 use aya_obj::generated::bpf_link_type;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// The links of this agent's programs.
+/// The links of one layout.
 #[derive(Debug)]
-pub struct InterfaceLinks {
+pub struct Tcx {
     pins: Pins,
-    programs: [(PacketHook, OwnedFd); PACKET_HOOKS.len()],
     /// Interfaces behind whose links this agent's programs are.
     ours: BTreeSet<u32>,
 }
 
-impl InterfaceLinks {
+impl Tcx {
     /// Over whatever an earlier agent left.
-    pub fn new(loaded: &Loaded) -> Result<Self, Error> {
-        let [first, second] = PACKET_HOOKS;
-        let program = |hook: PacketHook| Ok((hook, loaded.packet_program(hook.name)?));
-        Ok(Self { pins: loaded.pins().clone(), programs: [program(first)?, program(second)?], ours: BTreeSet::new() })
+    pub fn new(pins: &Pins) -> Self {
+        Self { pins: pins.clone(), ours: BTreeSet::new() }
     }
 
-    /// Whether there is any link, an earlier agent's included.
-    pub fn is_any(&self) -> Result<bool, Error> {
-        Ok(!pinned(&self.pins.layout().join("links"))?.is_empty())
-    }
-
-    /// Attaches the programs to these interfaces of the calling thread's network namespace, and to no others: links of an earlier
-    /// agent get this one's programs in one step. What fails does not keep the others from being tried.
-    pub fn keep(&mut self, interfaces: &BTreeSet<u32>) -> Vec<Error> {
-        let links = self.pins.layout().join("links");
-        let there = match pinned(&links) {
-            Ok(there) => there,
-            Err(error) => return vec![error],
-        };
-        let mut errors = Vec::new();
-        for (hook, interface) in there.into_iter().filter(|(_, interface)| !interfaces.contains(interface)) {
-            self.ours.remove(&interface);
-            errors.extend(remove(&links.join(hook.pin(interface))).err());
-        }
-        for &interface in interfaces {
-            match self.programs.iter().try_for_each(|(hook, program)| self.attach(hook, program, interface)) {
-                Ok(()) => drop(self.ours.insert(interface)),
-                Err(error) => errors.push(error),
-            }
-        }
-        errors
-    }
-
-    fn attach(&self, hook: &PacketHook, program: &OwnedFd, interface: u32) -> Result<(), Error> {
+    fn attach_one(&self, hook: &PacketHook, program: &OwnedFd, interface: u32) -> Result<(), Error> {
         let failed = |source| Error::AttachInterface { program: hook.name, interface, source };
         let path = self.pins.link(&hook.pin(interface));
         if path.exists() {
@@ -69,6 +39,24 @@ impl InterfaceLinks {
         }
         let link = bpf::create_interface_link(program.as_fd(), interface, hook.attach_type as u32).map_err(failed)?;
         bpf::pin(link.as_fd(), &path).map_err(Error::io("pin", path))
+    }
+}
+
+impl Attach for Tcx {
+    fn there(&mut self) -> Result<BTreeSet<u32>, Error> {
+        Ok(pinned(&self.pins.layout().join("links"))?.into_iter().map(|(_, interface)| interface).collect())
+    }
+
+    fn attach(&mut self, interface: u32, programs: &Programs) -> Result<(), Error> {
+        programs.iter().try_for_each(|(hook, program)| self.attach_one(hook, program, interface))?;
+        self.ours.insert(interface);
+        Ok(())
+    }
+
+    fn remove(&mut self, interface: u32) -> Result<(), Error> {
+        self.ours.remove(&interface);
+        let paths = PACKET_HOOKS.iter().map(|hook| self.pins.link(&hook.pin(interface)));
+        paths.filter(|path| path.exists()).try_for_each(|path| remove(&path))
     }
 }
 
@@ -108,7 +96,9 @@ fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path).map_err(Error::io("remove", path))
 }
 
-/// Takes all programs for packets below a directory of pins out of force.
-pub(super) fn remove_all(links: &Path) -> Result<(), Error> {
-    pinned(links)?.into_iter().try_for_each(|(hook, interface)| remove(&links.join(hook.pin(interface))))
+/// Takes the programs of all links below a directory of pins out of force. How many links there were.
+pub fn remove_all(links: &Path) -> Result<usize, Error> {
+    let there = pinned(links)?;
+    there.iter().try_for_each(|(hook, interface)| remove(&links.join(hook.pin(*interface))))?;
+    Ok(there.len())
 }
