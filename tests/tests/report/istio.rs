@@ -24,7 +24,7 @@ const THEIRS: &str = r#"{"status": {
     "validationMessages": [{"type": {"name": "Deprecated", "code": "IST0002"}, "level": "WARNING"}],
     "observedGeneration": "1"}}"#;
 
-/// Whether an expected condition is ours.
+/// Whether a condition is ours.
 fn is_ours(condition: &Value) -> bool {
     condition["type"].as_str().is_some_and(|type_| type_.starts_with("mesh.dev/"))
 }
