@@ -40,7 +40,8 @@ const OPTIONS: &[Needed] = &[
     wanted("CONFIG_INET_DIAG_DESTROY", "to end connections to a removed backend"),
     wanted("CONFIG_INET_UDP_DIAG", "to end UDP sockets of a removed backend"),
     wanted("CONFIG_NET_CLS_BPF", "for maxInboundConnectionsPerBackend by filters (`--tc-attach clsact`)"),
-    wanted("CONFIG_NET_SCH_INGRESS", "for the clsact qdisc that these are on"),
+    wanted("CONFIG_NET_CLS_ACT", "for the verdicts of these"),
+    wanted("CONFIG_NET_SCH_INGRESS", "for the clsact qdisc that they are on"),
     wanted("CONFIG_DEBUG_INFO_BTF", "for type information"),
 ];
 

@@ -74,7 +74,7 @@ impl Clsact {
             Some(filter) => netlink.change(at.with(priority, filter.handle, program, &name), 0)?,
             None => {
                 let is_free = |handle: &u32| !filters.iter().any(|f| (f.priority, f.handle) == (priority, *handle));
-                let handle = (FIRST_HANDLE..).find(is_free).unwrap_or(FIRST_HANDLE);
+                let handle = (FIRST_HANDLE..=u32::MAX).find(is_free).unwrap_or(FIRST_HANDLE);
                 netlink.change(at.with(priority, handle, program, &name), NLM_F_CREATE | NLM_F_EXCL)?;
             }
         }
