@@ -1,13 +1,12 @@
 //! `mesh agent`: the arguments of the agent.
 
-use super::arguments::DatapathArguments;
+use super::arguments::{DatapathArguments, node_ports};
 use super::exit::Exit;
 use crate::agent;
 use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, Source};
 use crate::datapath::{self, Sizes};
 use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
-use clap::builder::TypedValueParser as _;
 use mesh_common::tables::sizes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -124,12 +123,6 @@ Examples:
 /// Index 0 of a table is never given out, so one entry is none.
 fn entries() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(2..=1 << 26)
-}
-
-/// One of the choices' names.
-fn node_ports() -> impl clap::builder::TypedValueParser<Value = NodePorts> {
-    let names = clap::builder::PossibleValuesParser::new(NodePorts::ALL.map(NodePorts::name));
-    names.map(|name| NodePorts::ALL.into_iter().find(|choice| choice.name() == name).unwrap_or_default())
 }
 
 impl Arguments {

@@ -7,11 +7,11 @@ use super::nodes::Nodes;
 use super::pods::Pods;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Finding, Kind, Locality, Node, Object, ObjectRef, Service, ServiceKey};
-use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
 use crate::plan::inbound::{self, InboundLimits};
 use crate::plan::locality::Localities;
+use crate::plan::{BackendKey, DesiredService};
 use crate::source::{Change, Counts, Subject, Trouble};
 use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -138,6 +138,13 @@ impl ClusterState {
         service
             .map(|(entry, service)| inbound::limits(self.view(entry, service, &[], &[]), self.here()))
             .unwrap_or_default()
+    }
+
+    /// The TCP backends of a Service that are on this node.
+    pub fn own_backends(&self, key: &ServiceKey) -> BTreeSet<BackendKey> {
+        let Some(entry) = self.entries.get(key) else { return BTreeSet::new() };
+        let Some(known) = entry.service.as_ref() else { return BTreeSet::new() };
+        inbound::backends(self.view(entry, &known.object, &[], &[]), self.here()).collect()
     }
 
     /// Where this agent runs.
