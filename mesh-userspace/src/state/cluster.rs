@@ -27,6 +27,8 @@ pub struct ClusterState {
     pub(super) locality: Locality,
     /// Where all nodes are that are known.
     pub(super) localities: Localities,
+    /// Backends that are ejected now, of Services whose policy has an order; none is empty.
+    pub(super) ejected: BTreeMap<ServiceKey, BTreeSet<BackendKey>>,
     /// Whether the node of this agent is about to go.
     deleting: bool,
     pub(super) entries: HashMap<ServiceKey, Entry>,
@@ -64,6 +66,7 @@ impl ClusterState {
             node_name: node_name.into(),
             locality: Locality::default(),
             localities: Localities::new(),
+            ejected: BTreeMap::new(),
             deleting: false,
             entries: HashMap::new(),
             slices: HashMap::new(),
@@ -183,6 +186,7 @@ impl ClusterState {
             slices: &entry.slices,
             policy: policy.map(|known| &known.object),
             localities: &self.localities,
+            ejected: self.ejected.get(&service.key),
         }
     }
 
