@@ -4,6 +4,7 @@ use super::clock;
 use super::complaints::Complaints;
 use super::drains::Drains;
 use super::ejected::Probes;
+use super::failover::Failovers;
 use super::lifetimes::Lifetimes;
 use super::memory;
 use super::pods::Pods;
@@ -76,6 +77,7 @@ pub struct Engine {
     pub(super) drains: Drains,
     pub(super) lifetimes: Lifetimes,
     pub(super) probes: Probes,
+    pub(super) failovers: Failovers,
     /// When the next backend's connections are to be ended, on the programs' clock.
     pub(super) next_drain: Option<u64>,
     pods: Pods,
@@ -132,6 +134,7 @@ impl Engine {
             drains: Drains::new(loaded.map("CONNECTIONS")?),
             lifetimes: Lifetimes::new(loaded.map("CONNECTIONS")?),
             probes: Probes::default(),
+            failovers: Failovers::default(),
             next_drain: None,
             tombstones: Tombstones::default(),
             pods: Pods::adopt(&loaded, cgroup.path())?,
@@ -310,6 +313,7 @@ impl Engine {
 
     /// Recounts the connections, and frees what waited for the last of them.
     pub fn recount(&mut self) {
+        self.failovers.wake();
         match self.reconciler.audit(clock::monotonic()) {
             Ok(mut audit) => {
                 self.to_look_for = std::mem::take(&mut audit.to_look_for);
@@ -350,6 +354,7 @@ impl Engine {
     /// An event of the programs.
     pub fn take_event(&mut self, event: &Event) {
         self.events_read += 1;
+        self.failovers.note(event);
         let service = self
             .reconciler
             .name_of(event.service)

@@ -24,6 +24,7 @@ mod drains;
 mod ejected;
 mod ending;
 pub mod engine;
+mod failover;
 mod lifetimes;
 mod memory;
 mod owner;

@@ -52,6 +52,7 @@ pub async fn own(
         let retry = engine.reconciler.next_retry();
         let next_drain = engine.next_drain().filter(|_| !draining);
         let next_probes = engine.next_probes();
+        let next_failover = engine.next_failover();
         let next_look = engine.next_look().filter(|_| !looking);
         tokio::select! {
             biased;
@@ -94,6 +95,10 @@ pub async fn own(
             () = at(next_drain) => drain = true,
             () = at(next_look) => {}
             () = at(next_probes) => {}
+            () = at(next_failover) => if engine.follow_ejections() {
+                engine.sync();
+                drain = true;
+            },
             () = at(retry) => {
                 engine.sync();
                 to_complain = true;

@@ -1,13 +1,12 @@
 //! `mesh agent`: the arguments of the agent.
 
-use super::arguments::DatapathArguments;
+use super::arguments::{DatapathArguments, node_ports};
 use super::exit::Exit;
 use crate::agent;
 use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, Source};
 use crate::datapath::{self, Sizes, TcAttach};
 use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
-use clap::builder::TypedValueParser as _;
 use mesh_common::tables::sizes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -143,12 +142,6 @@ struct Choice(Option<TcAttach>);
 fn tc_attach() -> impl clap::builder::TypedValueParser<Value = Choice> {
     let names = clap::builder::PossibleValuesParser::new([AUTO].into_iter().chain(TcAttach::ALL.map(TcAttach::name)));
     names.map(|name| Choice(TcAttach::ALL.into_iter().find(|way| way.name() == name)))
-}
-
-/// One of the choices' names.
-fn node_ports() -> impl clap::builder::TypedValueParser<Value = NodePorts> {
-    let names = clap::builder::PossibleValuesParser::new(NodePorts::ALL.map(NodePorts::name));
-    names.map(|name| NodePorts::ALL.into_iter().find(|choice| choice.name() == name).unwrap_or_default())
 }
 
 impl Arguments {

@@ -3,6 +3,8 @@
 use crate::api::Client;
 use crate::config::{DEFAULT_PINS, DEFAULT_SOCKET, DatapathConfig};
 use crate::datapath;
+use crate::model::NodePorts;
+use clap::builder::TypedValueParser as _;
 use std::path::PathBuf;
 
 /// Which agent is asked.
@@ -58,4 +60,10 @@ impl NamespaceArguments {
     pub fn parameter(&self) -> [(&'static str, Option<&str>); 1] {
         [("namespace", self.namespace.as_deref())]
     }
+}
+
+/// One of the names of [`NodePorts`].
+pub fn node_ports() -> impl clap::builder::TypedValueParser<Value = NodePorts> {
+    let names = clap::builder::PossibleValuesParser::new(NodePorts::ALL.map(NodePorts::name));
+    names.map(|name| NodePorts::ALL.into_iter().find(|choice| choice.name() == name).unwrap_or_default())
 }

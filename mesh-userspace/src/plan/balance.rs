@@ -8,13 +8,14 @@ use crate::model::{Balance, Endpoint, Part, Place};
 const MOST: u64 = 1_000_000;
 
 /// The weight of each endpoint of one port against the others; 0 for those that take nothing, whose verdict says why.
-/// Weights have no divisor in common, so that equal ones are 1.
+/// Weights have no divisor in common, so that equal ones are 1. `ejected` says of each whether it is out for a time.
 pub fn weigh(
     balance: &Balance,
     endpoints: &[&Endpoint],
     verdicts: &mut [Verdict],
     here: Here<'_>,
     localities: &Localities,
+    ejected: &[bool],
 ) -> Vec<u32> {
     let places: Vec<Place<'_>> = if balance.looks_at_places() {
         endpoints.iter().map(|endpoint| place(endpoint, localities)).collect()
@@ -22,7 +23,7 @@ pub fn weigh(
         vec![Place::default(); endpoints.len()]
     };
     if !balance.prefer.is_empty() {
-        prefer(balance, &places, verdicts, here.place());
+        prefer(balance, &places, verdicts, here.place(), ejected);
     }
     let own = |endpoint: &Endpoint, place: Place<'_>| {
         let matching = balance.weights.iter().find(|weight| weight.which.holds(endpoint, place));
@@ -58,12 +59,18 @@ pub fn parts<'a>(balance: &'a Balance, here: Place<'_>) -> Vec<&'a Part> {
     parts
 }
 
-/// What is near comes first: while an endpoint that is nearer takes connections, no other does.
-fn prefer(balance: &Balance, places: &[Place<'_>], verdicts: &mut [Verdict], here: Place<'_>) {
+/// What is near comes first: while an endpoint that is nearer takes connections, no other does. Where all of the nearest are
+/// ejected the next ones take connections besides: the programs pass over those that are out, and find them when they are back.
+fn prefer(balance: &Balance, places: &[Place<'_>], verdicts: &mut [Verdict], here: Place<'_>, ejected: &[bool]) {
     let steps: Vec<Step> = places.iter().map(|place| Step::of(balance, *place, here)).collect();
-    let nearest = steps.iter().zip(&*verdicts).filter(|(_, verdict)| verdict.is_in()).map(|(step, _)| *step).min();
+    let taking = |with_ejected: bool| {
+        let all = steps.iter().zip(&*verdicts).zip(ejected);
+        all.filter(move |((_, verdict), ejected)| verdict.is_in() && (with_ejected || !**ejected))
+            .map(|((step, _), _)| *step)
+    };
+    let Some(last) = taking(false).min().or_else(|| taking(true).min()) else { return };
     for (step, verdict) in steps.iter().zip(verdicts) {
-        if verdict.is_in() && Some(*step) != nearest {
+        if verdict.is_in() && *step > last {
             *verdict = Verdict::Out(step.why(balance));
         }
     }

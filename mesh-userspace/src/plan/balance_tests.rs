@@ -29,7 +29,7 @@ fn pods() -> Vec<Endpoint> {
 fn judged(balance: &Balance, endpoints: &[Endpoint]) -> (Vec<u32>, Vec<Verdict>) {
     let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
     let mut verdicts = vec![Verdict::Ready; endpoints.len()];
-    let weights = weigh(balance, &endpoints, &mut verdicts, HERE, &Localities::new());
+    let weights = weigh(balance, &endpoints, &mut verdicts, HERE, &Localities::new(), &vec![false; endpoints.len()]);
     (weights, verdicts)
 }
 
@@ -125,13 +125,22 @@ fn regions() -> (Vec<Endpoint>, Localities) {
 }
 
 /// The weights of those, without the ones that are not ready; at a node in this region and zone.
-fn weights(balance: &Balance, (region, zone): (&str, &str), ready: &[usize]) -> (Vec<u32>, Vec<Verdict>) {
+fn weights(balance: &Balance, here: (&str, &str), ready: &[usize]) -> (Vec<u32>, Vec<Verdict>) {
+    weights_with(balance, here, ready, &[false; 6])
+}
+
+fn weights_with(
+    balance: &Balance,
+    (region, zone): (&str, &str),
+    ready: &[usize],
+    ejected: &[bool],
+) -> (Vec<u32>, Vec<Verdict>) {
     let (endpoints, localities) = regions();
     let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
     let verdict = |i| if ready.contains(&i) { Verdict::Ready } else { Verdict::Out(Why::NotReady) };
     let mut verdicts: Vec<Verdict> = (0..endpoints.len()).map(verdict).collect();
     let here = Here { zone, region, ..Here::node("n") };
-    let weights = weigh(balance, &endpoints, &mut verdicts, here, &localities);
+    let weights = weigh(balance, &endpoints, &mut verdicts, here, &localities, ejected);
     (weights, verdicts)
 }
 
@@ -177,7 +186,10 @@ fn where_regions_are_not_known_the_own_zone_comes_first_all_the_same() {
     let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
     let mut verdicts = vec![Verdict::Ready; 6];
     let here = Here { region: "us", zone: "c", ..Here::node("n") };
-    assert_eq!(weigh(&nearest(&[]), &endpoints, &mut verdicts, here, &Localities::new()), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(
+        weigh(&nearest(&[]), &endpoints, &mut verdicts, here, &Localities::new(), &[false; 6]),
+        [0, 0, 0, 0, 1, 1]
+    );
 }
 
 #[test]
@@ -218,4 +230,18 @@ fn a_split_among_places_holds_by_the_first_entry_that_is_for_this_one() {
     assert_eq!(weights(&balance, ("eu", "a"), &[0, 1, 2, 3]).0, [7, 7, 2, 2, 0, 0]);
     let none = Balance { split: balance.split[..3].to_vec(), ..Balance::default() };
     assert_eq!(weights(&none, ("us", "c"), ALL).0, [1; 6], "nothing is said of that place");
+}
+
+#[test]
+fn where_all_of_the_nearest_are_ejected_the_next_take_connections_besides() {
+    let taken = |ready: &[usize], ejected: &[usize]| {
+        let ejected: Vec<bool> = (0..6).map(|i| ejected.contains(&i)).collect();
+        weights_with(&nearest(&[]), ("eu", "a"), ready, &ejected).0
+    };
+    assert_eq!(taken(ALL, &[0]), [1, 1, 0, 0, 0, 0], "one is left");
+    assert_eq!(taken(ALL, &[0, 1]), [1, 1, 1, 1, 0, 0]);
+    assert_eq!(taken(ALL, &[0, 1, 2]), [1, 1, 1, 1, 0, 0]);
+    assert_eq!(taken(ALL, &[0, 1, 2, 3]), [1; 6]);
+    assert_eq!(taken(&[1, 4, 5], &[1]), [0, 1, 0, 0, 1, 1]);
+    assert_eq!(taken(ALL, ALL), [1, 1, 0, 0, 0, 0], "nobody is better");
 }

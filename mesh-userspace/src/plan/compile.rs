@@ -10,7 +10,7 @@ use crate::model::{
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
 use mesh_common::tables::{self, FrontendKey, OutlierRule, Thresholds, TrafficRule, UNLIMITED};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 /// A Service with all that decides what becomes of it.
@@ -28,6 +28,8 @@ pub struct ServiceView<'a> {
     pub policy: Option<&'a Policy>,
     /// Where the nodes are.
     pub localities: &'a Localities,
+    /// Its backends that are ejected now, as far as a policy's order goes by that.
+    pub ejected: Option<&'a BTreeSet<BackendKey>>,
 }
 
 /// One port of one family with every endpoint that could serve it. A port whose outer addresses are served by another
@@ -70,8 +72,13 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
     }
     let limits = view.policy.map(|policy| policy.limits).unwrap_or_default();
     let mut weights = BTreeMap::new();
+    let mut fewest = None;
     let ports = ports(view, here).map(|port| {
         let desired = desired(view, &port);
+        if desired.outlier && !desired.slots.is_empty() {
+            let judged = port.candidates.iter().filter(|candidate| candidate.verdict.is_judged()).count() as u64;
+            fewest = Some(fewest.map_or(judged, |fewest: u64| fewest.min(judged)));
+        }
         if desired.algorithm == Algorithm::LeastConnections {
             let weighted = port.candidates.iter().filter(|candidate| candidate.weight > 1);
             weights.extend(weighted.map(|candidate| (candidate.backend, candidate.weight)));
@@ -82,7 +89,11 @@ pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> 
     Some(DesiredService {
         addresses: view.addresses.iter().copied().map(Address::from).collect(),
         nodes: false,
-        outlier: view.policy.and_then(|policy| policy.outlier).map(|of| outlier(&of, &ports)).unwrap_or_default(),
+        outlier: view
+            .policy
+            .and_then(|policy| policy.outlier)
+            .map(|of| outlier(&of, fewest.unwrap_or(0)))
+            .unwrap_or_default(),
         probe: view.policy.and_then(|policy| policy.outlier?.probe),
         ports,
         max_connections: limits.max_connections.unwrap_or(UNLIMITED),
@@ -113,10 +124,9 @@ fn traffic(policy: &Policy) -> TrafficRule {
     }
 }
 
-/// When backends are ejected. One count holds for all ports: so many may be ejected that no port loses more than its part.
-fn outlier(detection: &OutlierDetection, ports: &[DesiredPort]) -> OutlierRule {
-    let sizes = ports.iter().filter(|port| port.outlier && !port.slots.is_empty());
-    let fewest = sizes.map(|port| port.slots.iter().collect::<HashSet<_>>().len() as u64).min().unwrap_or(0);
+/// When backends are ejected. One count holds for all ports: so many may be ejected that no port loses more than its part, of the
+/// endpoints of the port that has fewest; those that wait for nearer ones to go are among them.
+fn outlier(detection: &OutlierDetection, fewest: u64) -> OutlierRule {
     let part = |percent: u32| fewest * u64::from(percent.min(100)) / 100;
     OutlierRule {
         thresholds: Thresholds { connects: detection.connects, resets: detection.resets, slow: detection.slow },
@@ -193,7 +203,13 @@ fn judge<'a>(
     let scope = eligible::scope(endpoints.iter().copied(), policy, here);
     let mut verdicts = eligible::verdicts(&endpoints, scope, here);
     let weights = match view.policy {
-        Some(policy) => balance::weigh(policy.balance_of(port.port), &endpoints, &mut verdicts, here, view.localities),
+        Some(policy) => {
+            let is_out =
+                |&position: &usize| view.ejected.is_some_and(|out| out.contains(&candidates[position].backend));
+            let ejected: Vec<bool> = unique.iter().map(is_out).collect();
+            let balance = policy.balance_of(port.port);
+            balance::weigh(balance, &endpoints, &mut verdicts, here, view.localities, &ejected)
+        }
         None => verdicts.iter().map(|verdict| u32::from(verdict.is_in())).collect(),
     };
     for ((position, verdict), weight) in unique.into_iter().zip(verdicts).zip(weights) {

@@ -63,7 +63,7 @@ fn slice(name: &str, ports: &[(&str, Protocol, u16)], endpoints: Vec<Endpoint>) 
 }
 
 fn view<'a>(service: &'a Service, addresses: &'a [IpAddr], slices: &'a [EndpointSlice]) -> ServiceView<'a> {
-    ServiceView { service, addresses, externals: &[], slices, policy: None, localities: &NOWHERE }
+    ServiceView { service, addresses, externals: &[], slices, policy: None, localities: &NOWHERE, ejected: None }
 }
 
 fn ips(texts: &[&str]) -> Vec<IpAddr> {

@@ -119,6 +119,15 @@ impl Verdict {
         matches!(self, Self::Ready | Self::ServingTerminating)
     }
 
+    /// Whether it takes new connections, or would if nearer ones did not.
+    pub const fn is_judged(self) -> bool {
+        let farther = matches!(
+            self,
+            Self::Out(Why::OtherRegion | Why::OtherZone | Why::OtherSubzone | Why::FartherNode | Why::OtherFailover)
+        );
+        self.is_in() || farther
+    }
+
     /// The stable name, as in JSON.
     pub const fn name(self) -> &'static str {
         match self {

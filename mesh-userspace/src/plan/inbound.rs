@@ -37,22 +37,27 @@ pub fn limits(view: ServiceView<'_>, here: Here<'_>) -> InboundLimits {
     } else {
         InboundLimit { limit: most, observed: UNLIMITED }
     };
-    let is_port = |name: &str| {
+    backends(view, here).map(|backend| (backend, limit)).collect()
+}
+
+/// The Service's TCP backends that are on this node, whether they take new connections or not; one that names no node may be.
+pub fn backends<'a>(view: ServiceView<'a>, here: Here<'a>) -> impl Iterator<Item = BackendKey> + 'a {
+    let is_port = move |name: &str| {
         let mut ports = view.service.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
         ports.any(|port| *port.name == *name)
     };
-    let mut found = InboundLimits::new();
-    for slice in view.slices {
-        for target in slice.ports.iter().filter(|target| target.protocol == Protocol::Tcp && is_port(&target.name)) {
+    view.slices.iter().flat_map(move |slice| {
+        let targets =
+            slice.ports.iter().filter(move |target| target.protocol == Protocol::Tcp && is_port(&target.name));
+        targets.flat_map(move |target| {
             let here =
-                slice.endpoints.iter().filter(|endpoint| endpoint.node.is_empty() || *endpoint.node == *here.node);
-            found.extend(here.map(|endpoint| {
+                slice.endpoints.iter().filter(move |endpoint| endpoint.node.is_empty() || *endpoint.node == *here.node);
+            here.map(move |endpoint| {
                 let (address, port) = (endpoint.address.into(), Port::from_host(target.port));
-                (BackendKey { address, port, protocol: Protocol::Tcp }, limit)
-            }));
-        }
-    }
-    found
+                BackendKey { address, port, protocol: Protocol::Tcp }
+            })
+        })
+    })
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use super::nodes::Nodes;
 use super::pods::Pods;
 use super::policies::KnownPolicy;
 use crate::model::{EndpointSlice, Finding, Kind, Locality, Node, Object, ObjectRef, Service, ServiceKey};
-use crate::plan::DesiredService;
 use crate::plan::compile::{self, ServiceView};
 use crate::plan::eligible::Here;
 use crate::plan::inbound::{self, InboundLimits};
 use crate::plan::locality::Localities;
+use crate::plan::{BackendKey, DesiredService};
 use crate::source::{Change, Counts, Subject, Trouble};
 use mesh_common::tables::FrontendKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,6 +27,8 @@ pub struct ClusterState {
     pub(super) locality: Locality,
     /// Where all nodes are that are known.
     pub(super) localities: Localities,
+    /// Backends that are ejected now, of Services whose policy has an order; none is empty.
+    pub(super) ejected: BTreeMap<ServiceKey, BTreeSet<BackendKey>>,
     /// Whether the node of this agent is about to go.
     deleting: bool,
     pub(super) entries: HashMap<ServiceKey, Entry>,
@@ -64,6 +66,7 @@ impl ClusterState {
             node_name: node_name.into(),
             locality: Locality::default(),
             localities: Localities::new(),
+            ejected: BTreeMap::new(),
             deleting: false,
             entries: HashMap::new(),
             slices: HashMap::new(),
@@ -140,6 +143,13 @@ impl ClusterState {
             .unwrap_or_default()
     }
 
+    /// The TCP backends of a Service that are on this node.
+    pub fn own_backends(&self, key: &ServiceKey) -> BTreeSet<BackendKey> {
+        let Some(entry) = self.entries.get(key) else { return BTreeSet::new() };
+        let Some(known) = entry.service.as_ref() else { return BTreeSet::new() };
+        inbound::backends(self.view(entry, &known.object, &[], &[]), self.here()).collect()
+    }
+
     /// Where this agent runs.
     pub fn here(&self) -> Here<'_> {
         let Locality { region, zone, subzone } = &self.locality;
@@ -176,6 +186,7 @@ impl ClusterState {
             slices: &entry.slices,
             policy: policy.map(|known| &known.object),
             localities: &self.localities,
+            ejected: self.ejected.get(&service.key),
         }
     }
 

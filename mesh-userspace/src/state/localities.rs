@@ -6,7 +6,9 @@ use super::policies::KnownPolicy;
 use crate::model::{
     Balance, Endpoint, Finding, Level, Locality, NodePorts, ObjectRef, Place, Policy, ServiceKey, Severity,
 };
+use crate::plan::BackendKey;
 use crate::plan::locality::place;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl ClusterState {
@@ -46,6 +48,40 @@ impl ClusterState {
             touched.extend(known.attached.iter().filter(has).cloned());
         }
         self.dirty.extend(touched);
+    }
+
+    /// The Services whose backends follow an order and are ejected: farther ones take over where the nearest are out.
+    pub fn failing_over(&self) -> BTreeSet<ServiceKey> {
+        let has_order = |known: &&KnownPolicy| {
+            known.object.outlier.is_some() && balances(&known.object).any(|balance| !balance.prefer.is_empty())
+        };
+        let all = self.policies.values().filter(has_order).flat_map(|known| {
+            let own = known.object.object();
+            known.attached.iter().filter(move |service| self.service_policy(service) == Some(&own))
+        });
+        all.cloned().collect()
+    }
+
+    /// The Services of which backends were ejected when that was last looked at.
+    pub fn with_ejected(&self) -> BTreeSet<ServiceKey> {
+        self.ejected.keys().cloned().collect()
+    }
+
+    /// Notes which backends of a Service are ejected now; whether that is another answer.
+    pub fn note_ejected(&mut self, service: &ServiceKey, ejected: BTreeSet<BackendKey>) -> bool {
+        let before = self.ejected.get(service);
+        if before.map_or(ejected.is_empty(), |before| *before == ejected) {
+            return false;
+        }
+        if ejected.is_empty() {
+            self.ejected.remove(service);
+        } else {
+            self.ejected.insert(service.clone(), ejected);
+        }
+        if self.entries.get(service).is_some_and(|entry| entry.service.is_some()) {
+            self.dirty.insert(service.clone());
+        }
+        true
     }
 
     /// Policies that go by regions where some are not known.

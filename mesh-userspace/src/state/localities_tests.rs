@@ -17,10 +17,10 @@ fn node(name: &str, region: &str, zone: &str) -> Change {
 fn state(prefer: &[Level], failover: &[(&str, &str)]) -> ClusterState {
     let mut state = ClusterState::new("node-1", 1);
     let mut put = |object| state.apply(Change::Upsert { object, origin: None });
-    for name in ["near", "plain"] {
+    for (name, ip) in [("near", "10.96.0.1"), ("plain", "10.96.0.2")] {
         let service = serde_json::from_value(json!({
             "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"clusterIP": "None", "ports": [{"port": 80}]},
+            "spec": {"clusterIP": ip, "ports": [{"port": 80}]},
         }));
         put(Object::Service(Parser::default().service(&service.unwrap()).unwrap().object));
         let slice = serde_json::from_value(json!({
@@ -111,4 +111,35 @@ fn where_nobody_has_a_region_an_order_by_nearness_lacks_none() {
     assert!(said(&state).is_empty());
     state.apply(node("node-2", "eu", "a"));
     assert_eq!(said(&state).len(), 2, "now one has");
+}
+
+#[test]
+fn ejections_touch_services_with_an_order_when_they_change() {
+    let mut state = state(&[Level::Zone], &[]);
+    state.apply(Change::Synced);
+    dirty(&mut state);
+    assert!(state.failing_over().is_empty(), "nothing is ejected without outlier detection");
+    let key = ServiceKey::new("shop", "near");
+    let own = ObjectRef { kind: crate::model::Kind::DestinationRule, namespace: "shop".into(), name: "near".into() };
+    let mut policy = state.policy(&own).unwrap().policy.clone();
+    policy.outlier = Some(crate::model::OutlierDetection {
+        connects: 5,
+        resets: 0,
+        slow: mesh_common::tables::SlowRule::default(),
+        base_ejection: 1,
+        max_ejection: 1,
+        interval: 1,
+        max_ejection_percent: 100,
+        min_health_percent: 0,
+        probe: None,
+    });
+    state.apply(Change::Upsert { object: Object::Policy(Box::new(policy)), origin: None });
+    dirty(&mut state);
+    assert_eq!(state.failing_over(), [key.clone()].into());
+    let backend: BackendKey = *state.own_backends(&key).first().unwrap();
+    assert!(state.note_ejected(&key, [backend].into()) && dirty(&mut state) == ["shop/near"]);
+    assert!(!state.note_ejected(&key, [backend].into()) && dirty(&mut state).is_empty());
+    assert_eq!(state.with_ejected(), [key.clone()].into());
+    assert!(state.note_ejected(&key, BTreeSet::new()) && dirty(&mut state) == ["shop/near"]);
+    assert!(!state.note_ejected(&key, BTreeSet::new()) && state.with_ejected().is_empty());
 }

@@ -4,11 +4,11 @@ use jiff::{Timestamp, ToSpan};
 use mesh_common::reason::Reason;
 use mesh_userspace::api::query::Vitals;
 use mesh_userspace::api::types::{
-    Audit, Backend, BackendCounts, BackendState, Candidate, Client, Connection, Connections, Endings, Event,
-    EventCounts, Explanation, Finding, Health, Healthz, InboundCounts, InboundStatus, Load, MapUsage, ObjectName,
-    Outcome, Policy, PolicyDetail, PortPolicy, PortTable, Program, Rule, Service, ServiceCounts, ServiceDetail,
-    ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status, Synchronisation, TrafficLimits, Waiting,
-    WaitingState,
+    Audit, Backend, BackendCounts, BackendLoad, BackendState, Candidate, Client, Connection, Connections, Endings,
+    Event, EventCounts, Explanation, Finding, Health, Healthz, InboundCounts, InboundStatus, Load, MapUsage,
+    ObjectName, Outcome, Policy, PolicyDetail, PortPolicy, PortTable, Program, Rule, Service, ServiceCounts,
+    ServiceDetail, ServiceName, ServicePort, ServiceState, ServiceTable, Source, Status, Synchronisation,
+    TrafficLimits, Waiting, WaitingState,
 };
 use mesh_userspace::metrics::{Figures, ServiceFigures};
 use mesh_userspace::model::ServiceKey;
@@ -400,6 +400,7 @@ pub fn untouched() -> Explanation {
         service: None,
         ports: vec![],
         zone: String::new(),
+        region: String::new(),
         ..refusal()
     }
 }
@@ -421,7 +422,7 @@ pub fn tables() -> Vec<ServiceTable> {
         max_connections: Some(10),
         max_connections_per_backend: None,
         traffic: TrafficLimits::default(),
-        load: Some(Load { clients: vec![4] }),
+        load: Some(Load { clients: vec![4], backends: vec![BackendLoad { open: 4, counted: true }] }),
     }]
 }
 

@@ -196,7 +196,7 @@ fn an_explanation_gives_the_answer_first() {
     10.96.0.10:80/TCP: balanced - goes to one of 3 backends
 
     Client:     shop/web-1 (10.244.1.9, node node-1, zone a)
-    Decided on: node node-1, zone a
+    Decided on: node node-1, zone a, region eu
     Service:    shop/cart
     Ports:      http 80/TCP
     Rule:       Random among endpoints hinted for this node's zone (trafficDistribution: PreferSameZone); 4 of 10 connections open, at most 6 to each backend (TrafficPolicy limits)
@@ -210,7 +210,7 @@ fn an_explanation_gives_the_answer_first() {
     assert_snapshot!(stdout(&agent.mesh("explain tcp 10.96.0.10:81")), @r"
     10.96.0.10:81/TCP: refused - the address is a Service's, the port is not
 
-    Decided on: node node-1, zone a
+    Decided on: node node-1, zone a, region eu
     Service:    shop/cart
     Ports:      http 80/TCP
     ");

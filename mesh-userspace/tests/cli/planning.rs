@@ -153,3 +153,22 @@ fn a_directory_that_is_not_there_is_a_failure() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("manifest directory /nonexistent"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_plan_has_node_ports_where_an_agent_with_the_same_option_has_them() {
+    let text = SAME
+        .replace("port: 80}", "port: 80, nodePort: 30080}")
+        .replace("spec: {cluster", "spec: {type: NodePort, cluster");
+    let folder = manifests(&text);
+    let plan = |whose: &str| {
+        let folder = folder.path().display();
+        let output = mesh(&format!("plan --manifests {folder} --node-name n --socket /nonexistent {whose}"));
+        (output.status.code(), stdout(&output).matches("30080").count())
+    };
+    for (whose, times) in
+        [("", 1), ("--node-ports all-nodes", 1), ("--node-ports this-node", 1), ("--node-ports off", 0)]
+    {
+        assert_eq!(plan(whose), (Some(0), times), "{whose}");
+    }
+    assert_eq!(plan("--node-ports some").0, Some(2));
+}

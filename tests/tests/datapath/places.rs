@@ -2,11 +2,13 @@
 
 use super::{Shop, tcp};
 use anyhow::{Context, Result, ensure};
+use mesh_tests::echo::Listen;
 use mesh_tests::manifest::slice;
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::NODE_NAME;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Where each of the six pods runs: node, region and zone. The agent's own node is in `eu/a`.
 const PLACES: [(&str, &str, &str); 3] = [(NODE_NAME, "eu", "a"), ("node-b", "eu", "b"), ("node-c", "us", "c")];
@@ -38,14 +40,16 @@ fn list(shop: &Shop, numbers: &[usize]) -> Result<()> {
 
 /// Puts a `DestinationRule` of turns on `web`, with this `localityLbSetting` and outlier detection.
 fn rule(shop: &Shop, setting: &Value) -> Result<()> {
+    let balance = json!({"simple": "ROUND_ROBIN", "localityLbSetting": setting});
+    put(shop, &json!({"loadBalancer": balance, "outlierDetection": {"consecutive5xxErrors": 5}}))
+}
+
+fn put(shop: &Shop, traffic: &Value) -> Result<()> {
     let rule = json!({
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",
         "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"host": "web", "trafficPolicy": {
-            "loadBalancer": {"simple": "ROUND_ROBIN", "localityLbSetting": setting},
-            "outlierDetection": {"consecutive5xxErrors": 5},
-        }},
+        "spec": {"host": "web", "trafficPolicy": traffic},
     });
     shop.world.apply(&rule.to_string())
 }
@@ -129,5 +133,56 @@ fn the_zone_fails_over_to_its_region_and_that_to_the_others() -> Result<()> {
     takes(&shop, [0, 0, 1, 1, 1, 1], "in no place that comes first")?;
     let findings = shop.world.agent().ask(&["policy", "show", "web"])?[0]["policyFindings"].to_string();
     assert!(findings.contains("the region of 2 of 10 endpoints is not known"), "{findings}");
+    Ok(())
+}
+
+#[test]
+fn where_all_of_the_zone_are_ejected_its_region_takes_over_until_they_are_back() -> Result<()> {
+    let shop = shop()?;
+    // Two pods in the node's own zone that refuse, beside those of the other zones.
+    let near = [shop.world.pod("near-1")?, shop.world.pod("near-2")?];
+    let listed = near.iter().fold(slice("web").tcp(8080), |slice, pod| slice.endpoint_with(pod, &json!({"zone": "a"})));
+    let listed = (3..=6).fold(listed, |slice, number: usize| {
+        let (node, _, zone) = PLACES[(number - 1) / 2];
+        slice.endpoint_with(&shop.pods[number - 1], &json!({"nodeName": node, "zone": zone}))
+    });
+    shop.world.apply(&listed.yaml())?;
+    let traffic = json!({
+        "loadBalancer": {"simple": "ROUND_ROBIN", "localityLbSetting": {"enabled": true}},
+        "outlierDetection": {"consecutive5xxErrors": 2, "baseEjectionTime": "12s", "maxEjectionPercent": 50},
+    });
+    put(&shop, &traffic)?;
+    let note = |note: &str| {
+        wait_for(note, || {
+            let notes = shop.world.agent().ask(&["explain", "tcp", "10.96.0.10:80"])?["notes"].to_string();
+            ensure!(notes.contains(note), "{notes}");
+            Ok(())
+        })
+    };
+    note("of 6 endpoints 2 take connections, in this node's zone")?;
+    // Each fails twice; what comes between the second ejection and the agent's answer to it finds nobody else.
+    let begun = Instant::now();
+    assert!(shop.client.tally(tcp(), 4)?.failed() == 4);
+    note("of 6 endpoints 2 take connections, in this node's region; 2 nearer or as near are ejected")?;
+    let taken = begun.elapsed();
+    let tally = shop.client.tally(tcp(), 60)?;
+    assert!(begun.elapsed() < Duration::from_secs(12), "the ejections have run out");
+    assert_eq!(
+        (tally.failed(), tally.answers.keys().map(String::as_str).collect::<Vec<_>>()),
+        (0, vec!["web-3", "web-4"]),
+        "after {taken:?}"
+    );
+    // A new agent learns it from the maps.
+    shop.world.agent().restart()?;
+    note("of 6 endpoints 2 take connections, in this node's region; 2 nearer or as near are ejected")?;
+    assert!(begun.elapsed() < Duration::from_secs(12), "the ejections have run out");
+    // They serve again, and when their time is over the others have nothing more to do.
+    let _servers = near.iter().map(|pod| pod.serve(&[Listen::tcp(8080)])).collect::<Result<Vec<_>>>()?;
+    note("of 6 endpoints 2 take connections, in this node's zone")?;
+    let tally = shop.client.tally(tcp(), 20)?;
+    assert_eq!(
+        (tally.failed(), tally.answers.keys().map(String::as_str).collect::<Vec<_>>()),
+        (0, vec!["near-1", "near-2"])
+    );
     Ok(())
 }

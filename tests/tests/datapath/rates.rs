@@ -235,7 +235,7 @@ fn a_plan_says_what_limits_would_do_to_the_present_load() -> Result<()> {
         (json!({"maxConnections": 25}), 6, "would refuse about 6 of 31 connections"),
         (json!({"maxConnectionsPerClient": 15}), 5, "would refuse about 5 of 31 connections"),
         (json!({"maxConnectionsPerClient": 10, "mode": "Observe"}), 11, "would observe about 11 of 31 connections"),
-        (json!({"maxConnections": 31, "maxInboundConnectionsPerBackend": 9}), 0, "would refuse none of 31 connections"),
+        (json!({"maxConnections": 31}), 0, "would refuse none of 31 connections"),
     ]
     .into_iter()
     .enumerate()

@@ -113,3 +113,46 @@ fn what_is_not_at_this_node_or_has_no_limit_has_no_programs() -> Result<()> {
     ensure!(matches!(error.raw_os_error(), Some(ECONNREFUSED | ECONNRESET)), "{error}");
     Ok(())
 }
+
+/// What `mesh plan` says of the manifests with this limit: the estimate and its words.
+fn planned(scene: &Scene, limits: &serde_json::Value) -> Result<(serde_json::Value, String)> {
+    let folder = scene.world.home().path("planned");
+    std::fs::create_dir_all(&folder)?;
+    for entry in std::fs::read_dir(scene.world.manifests().directory())? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), folder.join(entry.file_name()))?;
+    }
+    // In place of the policy in force, which has this file.
+    std::fs::write(folder.join("trafficpolicy.default.web-limits.yaml"), wishes(limits))?;
+    let arguments = ["plan", "--manifests", folder.to_str().context("a path")?];
+    let plan = scene.world.agent().ask(&arguments)?;
+    let text = scene.world.agent().command(&arguments)?.output()?.stdout;
+    Ok((plan["changes"][0]["inboundEstimate"].clone(), String::from_utf8(text)?))
+}
+
+#[test]
+fn a_plan_says_what_a_limit_would_do_to_what_is_open_at_the_backend() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let pod = scene.world.client("client")?;
+    let through_service = pod.connect_many((CLUSTER_IP.parse::<std::net::IpAddr>()?, 80), 4)?;
+    let outside = scene.outsider.connect_many(scene.at(), 5)?;
+    // Without a limit those from outside are not counted.
+    let (estimate, text) = planned(&scene, &json!({"maxInboundConnectionsPerBackend": 3}))?;
+    assert_eq!(estimate, json!({"refused": 1, "of": 4, "observed": false, "atLeast": true}));
+    let words = "would refuse at least 1 of 4 connections at backends on this node";
+    ensure!(text.contains(words), "{text}");
+    // With one, or with one that observes, all are.
+    scene.world.apply(&wishes(&json!({"maxInboundConnectionsPerBackend": 20, "mode": "Observe"})))?;
+    scene.in_force(20)?;
+    for connection in through_service.iter().chain(&outside) {
+        ensure!(connection.server()? == "web-1");
+    }
+    scene.counts(9)?;
+    let (estimate, text) = planned(&scene, &json!({"maxInboundConnectionsPerBackend": 3}))?;
+    assert_eq!(estimate, json!({"refused": 6, "of": 9, "observed": false, "atLeast": false}));
+    ensure!(text.contains("would refuse about 6 of 9 connections at backends on this node"), "{text}");
+    let (estimate, text) = planned(&scene, &json!({"maxInboundConnectionsPerBackend": 5, "mode": "Observe"}))?;
+    assert_eq!(estimate["refused"], 4, "{estimate}");
+    ensure!(text.contains("would observe about 4 of 9 connections"), "{text}");
+    Ok(())
+}

@@ -1,9 +1,11 @@
 //! Limits at this node's backends.
 
-use super::limit;
-use crate::api::types::{InboundCounts, InboundStatus};
+use super::{Facts, limit};
+use crate::api::types::{BackendLoad, InboundCounts, InboundStatus};
 use crate::inbound::Inbound;
+use crate::maps::Maps;
 use crate::maps::inbound::InboundFigures;
+use crate::model::ServiceKey;
 use crate::plan::BackendKey;
 use mesh_common::packet::PacketReason;
 use std::time::Duration;
@@ -73,4 +75,21 @@ pub(super) fn counts(figures: &InboundFigures, key: &BackendKey) -> Option<Inbou
         refused: if observe { counts.observed } else { counts.refused },
         reset: counts.reset,
     })
+}
+
+impl<M: Maps> Facts<'_, M> {
+    /// What is open to each of a Service's backends on this node.
+    pub(super) fn backend_loads(&self, service: &ServiceKey) -> Vec<BackendLoad> {
+        let from_here = self.reconciler.service_counts(service);
+        let load = |key: &BackendKey| {
+            if let Some(counts) = self.inbound.and_then(|figures| figures.of(key)) {
+                return BackendLoad { open: counts.active, counted: true };
+            }
+            let counts = from_here.iter().flat_map(|counts| &counts.backends).find(|backend| backend.key == *key);
+            BackendLoad { open: counts.map_or(0, |backend| backend.active), counted: false }
+        };
+        let mut loads: Vec<_> = self.state.own_backends(service).iter().map(load).collect();
+        loads.sort_unstable_by(|a, b| b.cmp(a));
+        loads
+    }
 }

@@ -90,15 +90,15 @@ impl<'a, M: Maps> Facts<'a, M> {
         for (_, connection) in self.reconciler.maps().connections()? {
             *loads.entry(connection.account).or_default().entry(connection.netns).or_default() += 1;
         }
-        let load = |account| {
+        let load = |account, service| {
             let mut clients: Vec<u64> = loads.get(&account).into_iter().flat_map(HashMap::values).copied().collect();
             clients.sort_unstable_by_key(|open| Reverse(*open));
-            Load { clients }
+            Load { clients, backends: self.backend_loads(service) }
         };
         let accounts = self.reconciler.applied().accounts().filter(|account| !account.is_empty() && !account.nodes);
         let named = accounts.filter_map(|account| {
             let service = account.service.as_ref()?;
-            let table = ServiceTable::applied(name(service), account, load(account.id));
+            let table = ServiceTable::applied(name(service), account, load(account.id, service));
             Some(table.with_inbound(self.state.limits(service)))
         });
         let mut tables: Vec<_> = named.collect();

@@ -22,14 +22,18 @@ impl<M: Maps> Facts<'_, M> {
         }
         let Some(balance) = balance else { return };
         let here = self.state.here().place();
-        let in_slots = [BackendState::Eligible, BackendState::Ejected];
-        let taking = backends.iter().filter(|backend| in_slots.contains(&backend.state));
+        let at = |state| backends.iter().filter(move |backend| backend.state == state);
+        // Where all are ejected, that is ignored.
+        let all_out = at(BackendState::Eligible).next().is_none();
+        let taking = at(if all_out { BackendState::Ejected } else { BackendState::Eligible });
         let places: Vec<_> = taking.filter_map(|backend| Some(self.state.place(backend.endpoint?))).collect();
+        let out = if all_out { 0 } else { at(BackendState::Ejected).count() };
+        let out = if out == 0 { String::new() } else { format!("; {out} nearer or as near are ejected") };
         let nearest = places.iter().map(|place| Step::of(balance, *place, here)).min();
         if let Some(nearest) = nearest.filter(|_| !balance.prefer.is_empty()) {
             let order: Vec<_> = balance.prefer.iter().map(|preference| preference.level.name()).collect();
             explanation.notes.push(format!(
-                "the nearest come first (by {}): of {} endpoints {} take connections, {}",
+                "the nearest come first (by {}): of {} endpoints {} take connections, {}{out}",
                 order.join(", "),
                 backends.len(),
                 places.len(),

@@ -33,7 +33,7 @@ pub use status::{
     Audit, Connections, EventCounts, Health, MapUsage, Program, ServiceCounts, Source, Status, Synchronisation,
     Waiting, WaitingState,
 };
-pub use table::{Load, PortTable, ServiceTable};
+pub use table::{BackendLoad, Load, PortTable, ServiceTable};
 
 use serde::{Deserialize, Serialize};
 

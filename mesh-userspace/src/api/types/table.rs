@@ -40,6 +40,18 @@ pub struct ServiceTable {
 pub struct Load {
     /// How many each client has, the most first. A client is a network namespace.
     pub clients: Vec<u64>,
+    /// The TCP backends on this node, those with most connections first.
+    pub backends: Vec<BackendLoad>,
+}
+
+/// Connections to one backend on this node that are open now.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendLoad {
+    /// How many.
+    pub open: u64,
+    /// Whether all are counted, from wherever, as while it has a limit; else only those through Services from this node.
+    pub counted: bool,
 }
 
 /// One port of one family.

@@ -1,6 +1,6 @@
 //! Two states of the maps, Service by Service: what is added, changed and removed.
 
-use super::estimate::{Estimate, estimate};
+use super::estimate::{Estimate, InboundEstimate, estimate, inbound_estimate};
 use crate::api::types::{PortTable, ServiceName, ServiceTable};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,8 @@ pub struct ServiceChange {
     /// What changed limits would have done to the connections that are open now; absent where limits stay, or there are
     /// none.
     pub estimate: Option<Estimate>,
+    /// What another `maxInboundConnectionsPerBackend` would have done to those to backends on the agent's node; absent likewise.
+    pub inbound_estimate: Option<InboundEstimate>,
 }
 
 /// One thing that differs.
@@ -81,8 +83,14 @@ pub fn compare(before: &[ServiceTable], after: &[ServiceTable]) -> Vec<ServiceCh
                 _ if differences.is_empty() => return None,
                 _ => Action::Change,
             };
-            let estimate = before.get(name).zip(after.get(name)).and_then(|(before, after)| estimate(before, after));
-            Some(ServiceChange { service: name.clone(), action, differences, estimate })
+            let both = before.get(name).zip(after.get(name));
+            Some(ServiceChange {
+                service: name.clone(),
+                action,
+                differences,
+                estimate: both.and_then(|(before, after)| estimate(before, after)),
+                inbound_estimate: both.and_then(|(before, after)| inbound_estimate(before, after)),
+            })
         })
         .collect()
 }

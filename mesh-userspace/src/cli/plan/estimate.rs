@@ -38,10 +38,41 @@ pub fn estimate(before: &ServiceTable, after: &ServiceTable) -> Option<Estimate>
     Some(Estimate { refused: of - admitted, of, observed: after.traffic.observe })
 }
 
+/// How many of the connections that are open now to backends on the agent's node, from wherever, the new limit there would
+/// have refused. None of them is ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InboundEstimate {
+    /// So many would have been refused.
+    pub refused: u64,
+    /// Of so many that are open.
+    pub of: u64,
+    /// Whether they would only be counted.
+    pub observed: bool,
+    /// Whether there may be more of both: a backend that has had no limit counts those only that come through Services from
+    /// clients on its node.
+    pub at_least: bool,
+}
+
+/// What `maxInboundConnectionsPerBackend` of `after` makes of the load of `before`; `None` where it is not set, or no other, or
+/// where there is no backend on the agent's node.
+pub fn inbound_estimate(before: &ServiceTable, after: &ServiceTable) -> Option<InboundEstimate> {
+    let load = before.load.as_ref().filter(|load| !load.backends.is_empty())?;
+    let limit = |table: &ServiceTable| (table.traffic.max_inbound_connections_per_backend, table.traffic.observe);
+    let (most, observed) = limit(after);
+    let most = most.filter(|_| limit(before) != limit(after))?;
+    Some(InboundEstimate {
+        refused: load.backends.iter().map(|backend| backend.open.saturating_sub(most)).sum(),
+        of: load.backends.iter().map(|backend| backend.open).sum(),
+        observed,
+        at_least: load.backends.iter().any(|backend| !backend.counted),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{Endings, Load, PortTable, ServiceName, TrafficLimits};
+    use crate::api::types::{BackendLoad, Endings, Load, PortTable, ServiceName, TrafficLimits};
 
     fn table(limits: [Option<u64>; 3], observe: bool) -> ServiceTable {
         let backend = |last: u8| (std::net::Ipv4Addr::new(10, 0, 0, last), 8080).into();
@@ -63,7 +94,7 @@ mod tests {
             max_connections,
             max_connections_per_backend,
             traffic: TrafficLimits { max_connections_per_client, observe, ..TrafficLimits::default() },
-            load: Some(Load { clients: vec![30, 22, 10] }),
+            load: Some(Load { clients: vec![30, 22, 10], backends: vec![] }),
         }
     }
 
@@ -89,5 +120,29 @@ mod tests {
         assert_eq!(estimate(&limited, &limited), None);
         assert_eq!(estimate(&limited, &table([None; 3], false)), None);
         assert_eq!(estimate(&ServiceTable { load: None, ..table([None; 3], false) }, &limited), None);
+    }
+
+    #[test]
+    fn each_backend_on_the_node_refuses_what_is_above_its_limit() {
+        let table = |most, observe, counted| {
+            let backends = [40, 22, 0].map(|open| BackendLoad { open, counted }).to_vec();
+            let traffic =
+                TrafficLimits { max_inbound_connections_per_backend: most, observe, ..TrafficLimits::default() };
+            ServiceTable { traffic, load: Some(Load { clients: vec![], backends }), ..table([None; 3], false) }
+        };
+        let (unlimited, limited) = (table(None, false, false), table(Some(30), false, true));
+        let of = |refused, observed, at_least| Some(InboundEstimate { refused, of: 62, observed, at_least });
+        for (before, after, expected) in [
+            (&unlimited, table(Some(24), false, false), of(16, false, true)),
+            (&limited, table(Some(20), false, true), of(22, false, false)),
+            (&limited, table(Some(40), false, true), of(0, false, false)),
+            (&limited, table(Some(30), true, true), of(10, true, false)),
+            (&limited, table(Some(30), false, true), None),
+            (&limited, table(None, false, true), None),
+            (&ServiceTable { load: Some(Load::default()), ..unlimited.clone() }, table(Some(1), false, true), None),
+        ] {
+            assert_eq!(inbound_estimate(before, &after), expected, "{:?}", after.traffic);
+        }
+        assert_eq!(estimate(&unlimited, &limited), None, "it is no limit of clients here");
     }
 }

@@ -4,12 +4,12 @@ mod compare;
 mod estimate;
 mod render;
 
-use super::arguments::SocketArguments;
+use super::arguments::{SocketArguments, node_ports};
 use super::exit::Exit;
 use super::output::{Format, print};
 use crate::api::client::ClientError;
 use crate::api::types::{Finding, ServiceName, ServiceTable, Status};
-use crate::model::ServiceKey;
+use crate::model::{NodePorts, ServiceKey};
 use crate::source::manifests;
 use crate::state::ClusterState;
 use compare::{MapChange, ServiceChange};
@@ -35,6 +35,10 @@ pub struct Arguments {
     /// Serve spec.externalIPs, as an agent with this option does.
     #[arg(long)]
     external_ips: bool,
+
+    /// At whose addresses clients reach NodePorts, as an agent with this option has it.
+    #[arg(long, value_name = "WHOSE", default_value = NodePorts::default().name(), value_parser = node_ports())]
+    node_ports: NodePorts,
 
     /// Exit with 6 when there are changes.
     #[arg(long)]
@@ -89,7 +93,7 @@ impl Arguments {
         let (agents_node, before) = running.unzip();
         let node = self.node_name.or(agents_node).unwrap_or_else(host_name);
         let before = before.unwrap_or_default();
-        let (mut after, findings) = read(&self.manifests, &node, self.external_ips)?;
+        let (mut after, findings) = read(&self.manifests, &node, self.external_ips, self.node_ports)?;
         after.extend(goes_on(&before, &after, &findings));
         let plan = Plan {
             node,
@@ -113,8 +117,13 @@ impl Arguments {
 }
 
 /// What the maps would hold, and what is wrong.
-fn read(manifests: &Path, node: &str, external_ips: bool) -> anyhow::Result<(Vec<ServiceTable>, Vec<Finding>)> {
-    let mut state = ClusterState::new(node, 1).with_external_ips(external_ips);
+fn read(
+    manifests: &Path,
+    node: &str,
+    external_ips: bool,
+    node_ports: NodePorts,
+) -> anyhow::Result<(Vec<ServiceTable>, Vec<Finding>)> {
+    let mut state = ClusterState::new(node, 1).with_external_ips(external_ips).with_node_ports(node_ports);
     for change in manifests::read_once(manifests)?.0 {
         state.apply(change);
     }

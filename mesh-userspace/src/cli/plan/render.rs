@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::compare::{Action, Difference, ServiceChange};
-use super::estimate::Estimate;
+use super::estimate::{Estimate, InboundEstimate};
 use crate::cli::status::sentence;
 use crate::cli::table::Tone;
 use crate::cli::words::count;
@@ -69,6 +69,20 @@ fn service(change: &ServiceChange, text: &mut String) {
             (_, false) => {
                 writeln!(text, "    with the present load, would refuse about {refused} of {}", count(of, "connection"))
             }
+        };
+    }
+    if let Some(InboundEstimate { refused, of, observed, at_least }) = change.inbound_estimate {
+        let about = if at_least { "at least" } else { "about" };
+        let of = count(of, "connection");
+        let at = "at backends on this node";
+        let _ = match (refused, observed) {
+            (0, _) if at_least => writeln!(text, "    with the load that is known, would refuse none of {of} {at}"),
+            (0, _) => writeln!(text, "    with the present load, would refuse none of {of} {at}"),
+            (_, true) => writeln!(
+                text,
+                "    with the present load, would observe {about} {refused} of {of} {at} that it would refuse"
+            ),
+            (_, false) => writeln!(text, "    with the present load, would refuse {about} {refused} of {of} {at}"),
         };
     }
     text.push('\n');
