@@ -7,6 +7,7 @@ use crate::config::{AgentConfig, DEFAULT_SOCKET, EventSampling, Source};
 use crate::datapath::{self, Sizes, TcAttach};
 use crate::model::NodePorts;
 use crate::source::kubernetes::Connection;
+use clap::builder::TypedValueParser as _;
 use mesh_common::tables::sizes;
 use std::net::SocketAddr;
 use std::path::PathBuf;
