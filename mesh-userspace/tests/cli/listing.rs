@@ -128,7 +128,7 @@ fn status_of_a_healthy_agent() {
     Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow, 3 kept by affinity
     Refusals:     no-backend 3, service-limit 40
-    Inbound:      2 of 3 backends limited at 1 interface, 7 connections; inbound-limit 12
+    Inbound:      2 of 3 backends limited at 1 interface (tcx), 7 connections; inbound-limit 12
     Events:       90 read, 4 not written (rate limit)
     Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
 
@@ -154,7 +154,7 @@ fn status_of_an_agent_that_needs_attention() {
     Sync:         first in 250.0 ms, then 12 changes in 1.5 ms each, 3 failures, 2 Services tried again
     Connections:  5 active, 1234 opened, 2 spilled, 7 kept by flow, 3 kept by affinity
     Refusals:     no-backend 3, service-limit 40
-    Inbound:      2 of 3 backends limited at 1 interface, 7 connections; inbound-limit 12
+    Inbound:      2 of 3 backends limited at 1 interface (tcx), 7 connections; inbound-limit 12
     Events:       90 read, 4 not written (rate limit)
     Audit:        5 connections recounted 9d ago: all counts agree, 1 slot given back
 

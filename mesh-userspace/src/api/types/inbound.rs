@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 pub struct InboundStatus {
     /// Backends whose limit is in force at their pod's interface.
     pub in_force: u64,
-    /// How the programs are attached to interfaces: `tcx` (by links) or `clsact` (by filters); absent where the kernel does not
-    /// take them.
+    /// How the programs are attached to interfaces: `tcx` (by links) or `clsact` (by filters); absent before the first limit, and
+    /// where the kernel does not take them.
     pub attached_by: Option<String>,
     /// Interfaces with the programs.
     pub interfaces: u64,
