@@ -26,7 +26,7 @@ use crate::sockets;
 use crate::source::Change;
 use crate::state::{ClusterState, HealthChecks};
 use anyhow::Context;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use mesh_common::tables::{Connection, Event, Settings};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -36,9 +36,6 @@ use tokio::sync::{broadcast, watch};
 
 /// Events that are remembered.
 const RECENT: usize = 1024;
-
-/// How long changes may hold what they took in passing.
-const GIVE_BACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// The owner's whole world.
 pub struct Engine {
@@ -82,10 +79,10 @@ pub struct Engine {
     pub(super) next_drain: Option<u64>,
     pods: Pods,
     inbound: Inbound,
-    tombstones: Tombstones,
+    pub(super) tombstones: Tombstones,
     listed: bool,
     /// When memory was given back to the system.
-    given_back: Timestamp,
+    pub(super) given_back: Timestamp,
     recent: VecDeque<Arc<types::Event>>,
     live: broadcast::Sender<Arc<types::Event>>,
     reports: watch::Sender<Option<Arc<Report>>>,
@@ -309,46 +306,6 @@ impl Engine {
     /// A grace period has passed.
     pub fn end_grace(&mut self, ticket: GraceTicket, result: &io::Result<()>) {
         self.reconciler.end_grace(ticket, result);
-    }
-
-    /// Recounts the connections, and frees what waited for the last of them.
-    pub fn recount(&mut self) {
-        self.failovers.wake();
-        match self.reconciler.audit(clock::monotonic()) {
-            Ok(mut audit) => {
-                self.to_look_for = std::mem::take(&mut audit.to_look_for);
-                for drift in &audit.drift {
-                    let is_repaired = audit.repaired.contains(drift);
-                    tracing::warn!(?drift, is_repaired, "a count is not what a recount says");
-                }
-                self.repaired += audit.repaired.len() as u64;
-                self.audit = Some((Timestamp::now(), audit));
-            }
-            Err(error) => tracing::warn!(%error, "the connections could not be recounted; trying again"),
-        }
-        let expired = self.tombstones.expire(Instant::now());
-        if !expired.is_empty() {
-            for service in expired {
-                self.reconciler.set(service, None);
-            }
-            self.sync();
-        }
-        self.reconciler.retire();
-        self.give_back_memory();
-        self.look_for_pods();
-        if self.former_layouts > 0 {
-            self.retire_former();
-        }
-    }
-
-    /// Gives back what changes took in passing, where there were any, now and then.
-    fn give_back_memory(&mut self) {
-        let now = Timestamp::now();
-        let changed = self.last_change.is_some_and(|change| change > self.given_back);
-        if changed && now.duration_since(self.given_back) > GIVE_BACK {
-            memory::give_back();
-            self.given_back = now;
-        }
     }
 
     /// An event of the programs.

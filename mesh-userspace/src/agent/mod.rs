@@ -29,6 +29,7 @@ mod lifetimes;
 mod memory;
 mod owner;
 mod pods;
+mod recount;
 mod ring;
 mod told;
 mod tombstones;
