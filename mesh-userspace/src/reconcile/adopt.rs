@@ -94,7 +94,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn account(&mut self, id: ServiceId) -> Option<&mut Account> {
-        self.applied.accounts.get_mut(&id)
+        self.applied.accounts.get_mut(&id).map(Box::as_mut)
     }
 
     /// Every entry that is its own account; returns those that name another: ports.
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 account.nodes = rule.nodes;
                 account.max_connections = entry.max_connections.load();
                 account.max_connections_per_backend = entry.max_connections_per_backend.load();
-                self.applied.accounts.insert(id, account);
+                self.applied.accounts.insert(id, Box::new(account));
                 self.applied.entries.insert(id, id);
             }
         }

@@ -17,7 +17,7 @@ impl Applied {
                 }
                 self.service_ids.take(id.0);
                 self.entries.insert(id, id);
-                self.accounts.insert(id, account);
+                self.accounts.insert(id, Box::new(account));
                 self.weigh(id);
             }
             MapOp::SetMaxConnections { account, limit } => {
@@ -74,7 +74,7 @@ impl Applied {
             MapOp::InsertAddress { address, account } => {
                 self.addresses.insert(address, account);
                 self.filter.need(&address);
-                self.change(account, |account| account.addresses.push(address));
+                self.change(account, |account| push(&mut account.addresses, address));
             }
             MapOp::DeleteFrontend { ref key, id } => {
                 self.quarantine.stir();
@@ -141,7 +141,7 @@ impl Applied {
 
     /// Notes since when an account holds nothing.
     pub(crate) fn weigh(&mut self, id: ServiceId) {
-        if self.accounts.get(&id).is_some_and(Account::is_empty) {
+        if self.account(id).is_some_and(Account::is_empty) {
             let now = self.quarantine.now();
             self.empty.entry(id).or_insert(now);
             self.quarantine.stir();
@@ -153,7 +153,7 @@ impl Applied {
     fn open(&mut self, account: ServiceId, port: AppliedPort) {
         self.service_ids.take(port.id.0);
         self.entries.insert(port.id, account);
-        self.change(account, |account| account.ports.push(port));
+        self.change(account, |account| push(&mut account.ports, port));
     }
 
     fn publish(&mut self, id: ServiceId, range: SlotRange, backends: Vec<BackendId>) {
@@ -203,4 +203,12 @@ impl Applied {
         }
         self.quarantine.put(Freed::Service(id));
     }
+}
+
+/// Most Services have one of each, where a list would make room for four.
+fn push<T>(list: &mut Vec<T>, one: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(one);
 }

@@ -25,7 +25,8 @@ pub struct Applied {
     /// The tables' sizes.
     pub sizes: Sizes,
     pub(crate) names: HashMap<ServiceKey, ServiceId>,
-    pub(crate) accounts: HashMap<ServiceId, Account>,
+    /// Boxed: a third of a hash table is empty.
+    pub(crate) accounts: HashMap<ServiceId, Box<Account>>,
     /// Every entry of `SERVICES` in use, and its account.
     pub(crate) entries: HashMap<ServiceId, ServiceId>,
     pub(crate) frontends: HashMap<FrontendKey, ServiceId>,
@@ -77,12 +78,12 @@ impl Applied {
 
     /// An account by its entry.
     pub fn account(&self, id: ServiceId) -> Option<&Account> {
-        self.accounts.get(&id)
+        self.accounts.get(&id).map(Box::as_ref)
     }
 
     /// Every account, in no order.
     pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.values()
+        self.accounts.values().map(Box::as_ref)
     }
 
     /// Accounts that an earlier agent left and no Service has claimed, by id.
@@ -165,7 +166,7 @@ impl Applied {
             let by_address = desired.addresses.iter().filter_map(|address| self.addresses.get(address));
             for id in by_frontend.chain(by_address) {
                 let is_alike = |account: &Account| account.service.is_none() && account.nodes == desired.nodes;
-                if self.accounts.get(id).is_some_and(is_alike) {
+                if self.account(*id).is_some_and(is_alike) {
                     votes.entry((service, *id)).or_insert((0, desired)).0 += 1;
                 }
             }
