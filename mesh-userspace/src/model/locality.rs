@@ -46,7 +46,7 @@ impl Locality {
     }
 }
 
-/// Where a node or an endpoint is, as far as it is known: what is empty is not known.
+/// Where a node (the agent's own: `here`) or an endpoint is, as far as it is known: what is empty is not known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Place<'a> {
     /// The node.
@@ -59,7 +59,12 @@ pub struct Place<'a> {
     pub subzone: &'a str,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// On the node of this name, of which no more is known.
+    pub const fn on(node: &'a str) -> Self {
+        Self { node, region: "", zone: "", subzone: "" }
+    }
+
     /// Whether both are in one region: by its name, or by the zone where one of the regions is not known.
     fn shares_region(self, other: Place<'_>) -> bool {
         if self.region.is_empty() || other.region.is_empty() {

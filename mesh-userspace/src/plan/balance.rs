@@ -1,6 +1,6 @@
 //! The policy's say in which of the eligible endpoints takes what part of the connections.
 
-use super::eligible::{Here, Verdict, Why};
+use super::eligible::{Verdict, Why};
 use super::locality::{Localities, Step, place};
 use crate::model::{Balance, Endpoint, Part, Place};
 
@@ -13,7 +13,7 @@ pub fn weigh(
     balance: &Balance,
     endpoints: &[&Endpoint],
     verdicts: &mut [Verdict],
-    here: Here<'_>,
+    here: Place<'_>,
     localities: &Localities,
     ejected: &[bool],
 ) -> Vec<u32> {
@@ -23,7 +23,7 @@ pub fn weigh(
         vec![Place::default(); endpoints.len()]
     };
     if !balance.prefer.is_empty() {
-        prefer(balance, &places, verdicts, here.place(), ejected);
+        prefer(balance, &places, verdicts, here, ejected);
     }
     let own = |endpoint: &Endpoint, place: Place<'_>| {
         let matching = balance.weights.iter().find(|weight| weight.which.holds(endpoint, place));
@@ -34,7 +34,7 @@ pub fn weigh(
         .zip(&*verdicts)
         .map(|((endpoint, place), verdict)| if verdict.is_in() { own(endpoint, place) } else { 0 })
         .collect();
-    let parts = parts(balance, here.place());
+    let parts = parts(balance, here);
     let part_of: Vec<Option<usize>> =
         located().map(|(endpoint, place)| parts.iter().position(|part| part.which.holds(endpoint, place))).collect();
     split(&parts, &part_of, &mut weights);

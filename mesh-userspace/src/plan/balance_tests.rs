@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{Failover, Level, Locality, Preference, Weight, Which};
 use proptest::prelude::*;
 
-const HERE: Here<'_> = Here { zone: "a", ..Here::node("node-1") };
+const HERE: Place<'_> = Place { zone: "a", ..Place::on("node-1") };
 
 fn endpoint(pod: &str, zone: &str) -> Endpoint {
     Endpoint {
@@ -139,7 +139,7 @@ fn weights_with(
     let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
     let verdict = |i| if ready.contains(&i) { Verdict::Ready } else { Verdict::Out(Why::NotReady) };
     let mut verdicts: Vec<Verdict> = (0..endpoints.len()).map(verdict).collect();
-    let here = Here { zone, region, ..Here::node("n") };
+    let here = Place { region, zone, ..Place::on("n") };
     let weights = weigh(balance, &endpoints, &mut verdicts, here, &localities, ejected);
     (weights, verdicts)
 }
@@ -185,7 +185,7 @@ fn where_regions_are_not_known_the_own_zone_comes_first_all_the_same() {
     let (endpoints, _) = regions();
     let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
     let mut verdicts = vec![Verdict::Ready; 6];
-    let here = Here { region: "us", zone: "c", ..Here::node("n") };
+    let here = Place { region: "us", zone: "c", ..Place::on("n") };
     assert_eq!(
         weigh(&nearest(&[]), &endpoints, &mut verdicts, here, &Localities::new(), &[false; 6]),
         [0, 0, 0, 0, 1, 1]

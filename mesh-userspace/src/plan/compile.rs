@@ -1,11 +1,11 @@
 //! A Service and its endpoints, seen from this node, into what the maps should hold.
 
-use super::eligible::{self, Here, Scope, Verdict, Why};
+use super::eligible::{self, Scope, Verdict, Why};
 use super::locality::Localities;
 use super::{BackendKey, DesiredPort, DesiredService, Endings, balance};
 use crate::model::{
-    Endpoint, EndpointSlice, InternalTrafficPolicy, Lifetime, OutlierDetection, Policy, Rate, Service, ServicePort,
-    SlowStart,
+    Endpoint, EndpointSlice, InternalTrafficPolicy, Lifetime, OutlierDetection, Place, Policy, Rate, Service,
+    ServicePort, SlowStart,
 };
 use mesh_common::address::{Address, Port, Protocol};
 use mesh_common::select::{Algorithm, maglev, slow_start, weighted};
@@ -66,7 +66,7 @@ pub struct Candidate<'a> {
 }
 
 /// What the maps should hold; `None` for a Service that is not served.
-pub fn compile(view: ServiceView<'_>, here: Here<'_>) -> Option<DesiredService> {
+pub fn compile(view: ServiceView<'_>, here: Place<'_>) -> Option<DesiredService> {
     if view.addresses.is_empty() {
         return None;
     }
@@ -139,7 +139,7 @@ fn outlier(detection: &OutlierDetection, fewest: u64) -> OutlierRule {
 }
 
 /// Each port of each family that the Service has an address of, with its endpoints judged.
-pub fn ports<'a>(view: ServiceView<'a>, here: Here<'a>) -> impl Iterator<Item = PortView<'a>> {
+pub fn ports<'a>(view: ServiceView<'a>, here: Place<'a>) -> impl Iterator<Item = PortView<'a>> {
     let families = [false, true].into_iter().filter(move |&v6| view.addresses.iter().any(|ip| ip.is_ipv6() == v6));
     families.flat_map(move |v6| {
         view.service.ports.iter().flat_map(move |port| {
@@ -179,7 +179,7 @@ fn judge<'a>(
     port: &'a ServicePort,
     v6: bool,
     (frontends, policy): (Vec<FrontendKey>, InternalTrafficPolicy),
-    here: Here<'_>,
+    here: Place<'_>,
 ) -> PortView<'a> {
     let mut candidates: Vec<Candidate<'a>> = Vec::new();
     for slice in view.slices.iter().filter(|slice| slice.v6 == v6) {
@@ -221,7 +221,7 @@ fn judge<'a>(
 
 /// One position for each backend. While an endpoint moves from one slice to another both list it, and one of them is
 /// out of date: the more useful one is believed, as the pod that an address names now is the one that became ready.
-fn unique(candidates: &[Candidate<'_>], here: Here<'_>) -> Vec<usize> {
+fn unique(candidates: &[Candidate<'_>], here: Place<'_>) -> Vec<usize> {
     let usefulness = |candidate: &Candidate<'_>| {
         let endpoint = candidate.endpoint;
         (endpoint.ready, endpoint.serving, *endpoint.node == *here.node, !endpoint.terminating)

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const HERE: Here<'_> = Here::node("node-1");
+const HERE: Place<'_> = Place::on("node-1");
 static NOWHERE: Localities = Localities::new();
 
 fn service(ports: &[(&str, Protocol, u16)]) -> Service {

@@ -6,31 +6,6 @@
 use crate::model::{Endpoint, InternalTrafficPolicy, Place};
 use std::fmt;
 
-/// Where this agent runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Here<'a> {
-    /// The node's name.
-    pub node: &'a str,
-    /// The node's zone; empty when it is not known.
-    pub zone: &'a str,
-    /// The node's region; empty when it is not known.
-    pub region: &'a str,
-    /// The node's sub-zone; empty when it has none.
-    pub subzone: &'a str,
-}
-
-impl<'a> Here<'a> {
-    /// The node of this name, at a place that is not known.
-    pub const fn node(node: &'a str) -> Self {
-        Self { node, zone: "", region: "", subzone: "" }
-    }
-
-    /// As a place.
-    pub const fn place(self) -> Place<'a> {
-        Place { node: self.node, region: self.region, zone: self.zone, subzone: self.subzone }
-    }
-}
-
 /// By what rule the endpoints of a port were narrowed down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scope {
@@ -199,7 +174,7 @@ impl fmt::Display for Verdict {
 pub fn scope<'a>(
     endpoints: impl IntoIterator<Item = &'a Endpoint>,
     policy: InternalTrafficPolicy,
-    here: Here<'_>,
+    here: Place<'_>,
 ) -> Scope {
     if policy == InternalTrafficPolicy::Local {
         return Scope::Local;
@@ -224,7 +199,7 @@ pub fn scope<'a>(
 }
 
 /// Whether each endpoint of one port takes new connections. Duplicates must have been removed.
-pub fn verdicts(endpoints: &[&Endpoint], scope: Scope, here: Here<'_>) -> Vec<Verdict> {
+pub fn verdicts(endpoints: &[&Endpoint], scope: Scope, here: Place<'_>) -> Vec<Verdict> {
     // KEP-1669: per scope, terminating endpoints that serve stand in when none is ready. (Hints are only followed when
     // an endpoint that they name is ready, so no fallback is needed there.)
     let any_ready = endpoints.iter().any(|endpoint| endpoint.ready && out_of_scope(endpoint, scope, here).is_none());
@@ -248,7 +223,7 @@ pub fn verdicts(endpoints: &[&Endpoint], scope: Scope, here: Here<'_>) -> Vec<Ve
         .collect()
 }
 
-fn out_of_scope(endpoint: &Endpoint, scope: Scope, here: Here<'_>) -> Option<Why> {
+fn out_of_scope(endpoint: &Endpoint, scope: Scope, here: Place<'_>) -> Option<Why> {
     let (inside, why) = match scope {
         Scope::Cluster => return None,
         Scope::Local => (!here.node.is_empty() && *endpoint.node == *here.node, Why::OtherNode),
@@ -260,12 +235,12 @@ fn out_of_scope(endpoint: &Endpoint, scope: Scope, here: Here<'_>) -> Option<Why
     (!inside).then_some(why)
 }
 
-fn is_hinted_for_node(endpoint: &Endpoint, here: Here<'_>) -> bool {
+fn is_hinted_for_node(endpoint: &Endpoint, here: Place<'_>) -> bool {
     !here.node.is_empty()
         && endpoint.hints.as_ref().is_some_and(|hints| hints.nodes.iter().any(|node| **node == *here.node))
 }
 
-fn is_hinted_for_zone(endpoint: &Endpoint, here: Here<'_>) -> bool {
+fn is_hinted_for_zone(endpoint: &Endpoint, here: Place<'_>) -> bool {
     !here.zone.is_empty()
         && endpoint.hints.as_ref().is_some_and(|hints| hints.zones.iter().any(|zone| **zone == *here.zone))
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Hints;
 use proptest::prelude::*;
 
-const HERE: Here<'_> = Here { zone: "zone-a", ..Here::node("node-1") };
+const HERE: Place<'_> = Place { zone: "zone-a", ..Place::on("node-1") };
 
 fn endpoint(node: &str) -> Endpoint {
     Endpoint {
@@ -90,7 +90,7 @@ fn s03_zone_hints_need_every_ready_endpoint_and_this_zone() {
     assert_eq!(cluster(&[here.clone(), endpoint("node-1")]), (Scope::Cluster, vec!["ready", "ready"]));
     let unhinted = not_ready("node-1");
     assert_eq!(cluster(&[here.clone(), unhinted]), (Scope::SameZone, vec!["ready", "not-ready"]));
-    let nowhere = Here::node("node-1");
+    let nowhere = Place::on("node-1");
     assert_eq!(scope([&here, &there], InternalTrafficPolicy::Cluster, nowhere), Scope::Cluster);
 }
 
@@ -105,7 +105,7 @@ fn s03_hints_of_endpoints_that_are_not_ready_do_not_count() {
 fn s04_local_policy_never_sends_away() {
     assert_eq!(local(&[endpoint("node-2"), terminating("node-2", true)]), ["other-node", "other-node"]);
     assert_eq!(local(&[endpoint("")]), ["other-node"]);
-    let nameless = Here::node("");
+    let nameless = Place::on("");
     assert_eq!(verdicts(&[&endpoint("")], Scope::Local, nameless), [Verdict::Out(Why::OtherNode)]);
 }
 
@@ -135,7 +135,7 @@ fn any_endpoint() -> impl Strategy<Value = Endpoint> {
 }
 
 /// The rules again, as the filters that the KEPs write down.
-fn expected(endpoints: &[Endpoint], local: bool, here: Here<'_>) -> Vec<bool> {
+fn expected(endpoints: &[Endpoint], local: bool, here: Place<'_>) -> Vec<bool> {
     let names = |list: fn(&Hints) -> &Vec<std::sync::Arc<str>>, e: &Endpoint| -> Vec<String> {
         e.hints.as_deref().map(|h| list(h).iter().map(ToString::to_string).collect()).unwrap_or_default()
     };
@@ -164,7 +164,7 @@ proptest! {
         endpoints in prop::collection::vec(any_endpoint(), 0..8), is_local: bool, node in 0u8..3, zone in 0u8..3,
     ) {
         let (node, zone) = (format!("node-{node}"), format!("zone-{zone}"));
-        let here = Here { zone: &zone, ..Here::node(&node) };
+        let here = Place { zone: &zone, ..Place::on(&node) };
         let policy = if is_local { InternalTrafficPolicy::Local } else { InternalTrafficPolicy::Cluster };
         let scope = scope(&endpoints, policy, here);
         let borrowed: Vec<_> = endpoints.iter().collect();

@@ -2,7 +2,7 @@
 
 use super::BackendKey;
 use super::compile::ServiceView;
-use super::eligible::Here;
+use crate::model::Place;
 use mesh_common::address::{Port, Protocol};
 use mesh_common::tables::UNLIMITED;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub type InboundLimits = BTreeMap<BackendKey, InboundLimit>;
 
 /// The limits that a Service's policy asks for: of every endpoint on this node, whether it takes new connections or not. A
 /// Service that is not served (a headless one) asks for nothing.
-pub fn limits(view: ServiceView<'_>, here: Here<'_>) -> InboundLimits {
+pub fn limits(view: ServiceView<'_>, here: Place<'_>) -> InboundLimits {
     let Some(limits) = view.policy.map(|policy| policy.limits) else { return InboundLimits::new() };
     let Some(most) = limits.max_inbound_connections_per_backend else { return InboundLimits::new() };
     let limit = if limits.observe {
@@ -41,7 +41,7 @@ pub fn limits(view: ServiceView<'_>, here: Here<'_>) -> InboundLimits {
 }
 
 /// The Service's TCP backends that are on this node, whether they take new connections or not; one that names no node may be.
-pub fn backends<'a>(view: ServiceView<'a>, here: Here<'a>) -> impl Iterator<Item = BackendKey> + 'a {
+pub fn backends<'a>(view: ServiceView<'a>, here: Place<'a>) -> impl Iterator<Item = BackendKey> + 'a {
     let is_port = move |name: &str| {
         let mut ports = view.service.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
         ports.any(|port| *port.name == *name)

@@ -6,9 +6,8 @@ use super::externals::Externals;
 use super::nodes::Nodes;
 use super::pods::Pods;
 use super::policies::KnownPolicy;
-use crate::model::{EndpointSlice, Finding, Kind, Locality, Node, Object, ObjectRef, Service, ServiceKey};
+use crate::model::{EndpointSlice, Finding, Kind, Locality, Node, Object, ObjectRef, Place, Service, ServiceKey};
 use crate::plan::compile::{self, ServiceView};
-use crate::plan::eligible::Here;
 use crate::plan::inbound::{self, InboundLimits};
 use crate::plan::locality::Localities;
 use crate::plan::{BackendKey, DesiredService};
@@ -23,9 +22,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct ClusterState {
     pub(super) node_name: Arc<str>,
-    /// Where this agent's node is.
-    pub(super) locality: Locality,
-    /// Where all nodes are that are known.
+    /// Where the nodes are that are known, its own among them.
     pub(super) localities: Localities,
     /// Backends that are ejected now, of Services whose policy has an order; none is empty.
     pub(super) ejected: BTreeMap<ServiceKey, BTreeSet<BackendKey>>,
@@ -64,7 +61,6 @@ impl ClusterState {
     pub fn new(node_name: impl Into<Arc<str>>, sources: usize) -> Self {
         Self {
             node_name: node_name.into(),
-            locality: Locality::default(),
             localities: Localities::new(),
             ejected: BTreeMap::new(),
             deleting: false,
@@ -151,9 +147,12 @@ impl ClusterState {
     }
 
     /// Where this agent runs.
-    pub fn here(&self) -> Here<'_> {
-        let Locality { region, zone, subzone } = &self.locality;
-        Here { node: &self.node_name, zone, region, subzone }
+    pub fn here(&self) -> Place<'_> {
+        let place = Place::on(&self.node_name);
+        match self.localities.get(&self.node_name) {
+            Some(Locality { region, zone, subzone }) => Place { region, zone, subzone, ..place },
+            None => place,
+        }
     }
 
     /// Whether the node of this agent is about to go.

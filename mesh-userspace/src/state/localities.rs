@@ -28,9 +28,6 @@ impl ClusterState {
         if before.unwrap_or_default() == *locality {
             return;
         }
-        if is_own {
-            self.locality = locality.clone();
-        }
         // Before the first full list everything is to be compiled anyway.
         if !self.is_synced() {
             return;
@@ -52,14 +49,13 @@ impl ClusterState {
 
     /// The Services whose backends follow an order and are ejected: farther ones take over where the nearest are out.
     pub fn failing_over(&self) -> BTreeSet<ServiceKey> {
-        let has_order = |known: &&KnownPolicy| {
-            known.object.outlier.is_some() && balances(&known.object).any(|balance| !balance.prefer.is_empty())
-        };
-        let all = self.policies.values().filter(has_order).flat_map(|known| {
-            let own = known.object.object();
-            known.attached.iter().filter(move |service| self.service_policy(service) == Some(&own))
-        });
-        all.cloned().collect()
+        let ordered = self.policies.values().filter(|known| has_order(known));
+        ordered.flat_map(|known| &known.attached).filter(|service| self.fails_over(service)).cloned().collect()
+    }
+
+    /// Whether it is one of them.
+    pub fn fails_over(&self, service: &ServiceKey) -> bool {
+        self.service_policy(service).and_then(|own| self.policies.get(own)).is_some_and(has_order)
     }
 
     /// The Services of which backends were ejected when that was last looked at.
@@ -98,7 +94,7 @@ impl ClusterState {
             if !names && !any {
                 continue;
             }
-            if self.locality.region.is_empty() {
+            if self.here().region.is_empty() {
                 let message = format!("the region of node {}, where the agent runs, is not known", self.node_name);
                 findings.push(finding(own, known, message, &self.advice(&self.node_name)));
             }
@@ -151,6 +147,11 @@ fn endpoints(entry: &Entry) -> impl Iterator<Item = &Endpoint> {
 /// What a policy says of sharing out: for the whole Service, and for its ports.
 fn balances(policy: &Policy) -> impl Iterator<Item = &Balance> {
     std::iter::once(&policy.balance).chain(policy.ports.values().map(|port| &port.balance))
+}
+
+/// Whether backends follow an order and are ejected.
+fn has_order(known: &KnownPolicy) -> bool {
+    known.object.outlier.is_some() && balances(&known.object).any(|balance| !balance.prefer.is_empty())
 }
 
 fn finding(own: &ObjectRef, known: &KnownPolicy, message: String, action: &str) -> Finding {

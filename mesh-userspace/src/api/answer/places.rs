@@ -21,7 +21,7 @@ impl<M: Maps> Facts<'_, M> {
             place.unwrap_or_default().region.clone_into(&mut candidate.region);
         }
         let Some(balance) = balance else { return };
-        let here = self.state.here().place();
+        let here = self.state.here();
         let at = |state| backends.iter().filter(move |backend| backend.state == state);
         // Where all are ejected, that is ignored.
         let all_out = at(BackendState::Eligible).next().is_none();
