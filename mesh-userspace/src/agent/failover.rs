@@ -8,7 +8,7 @@ use crate::maps::Maps as _;
 use crate::model::ServiceKey;
 use crate::plan::BackendKey;
 use mesh_common::reason::Reason;
-use mesh_common::tables::Event;
+use mesh_common::tables::{Event, ServiceId};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ const WHILE_OUT: Duration = Duration::from_millis(500);
 pub struct Failovers {
     /// At all Services that have an order.
     all: bool,
+    /// At the Services of these entries of `SERVICES`.
+    noted: BTreeSet<ServiceId>,
     next: Option<Instant>,
 }
 
@@ -33,7 +35,8 @@ impl Failovers {
     /// An event was read.
     pub fn note(&mut self, event: &Event) {
         if event.reason == Reason::Ejected as u8 {
-            self.wake();
+            self.noted.insert(event.service);
+            self.next = Some(Instant::now());
         }
     }
 }
@@ -51,13 +54,14 @@ impl Engine {
             return false;
         }
         let mut services = self.state.with_ejected();
-        let ordered = self.state.failing_over();
+        let noted = std::mem::take(&mut self.failovers.noted);
+        services.extend(noted.into_iter().filter_map(|id| self.reconciler.applied().entry(id)?.0.service.clone()));
         if std::mem::take(&mut self.failovers.all) {
-            services.extend(ordered.iter().cloned());
+            services.extend(self.state.failing_over());
         }
         let mut changed = false;
         for service in &services {
-            let out = if ordered.contains(service) { self.ejected_of(service) } else { BTreeSet::new() };
+            let out = if self.state.fails_over(service) { self.ejected_of(service) } else { BTreeSet::new() };
             changed |= self.state.note_ejected(service, out);
         }
         self.failovers.next = (!self.state.with_ejected().is_empty()).then_some(now + WHILE_OUT);
