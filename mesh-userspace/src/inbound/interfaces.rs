@@ -5,7 +5,7 @@
 //! addresses of a namespace by that id (`IFA_TARGET_NETNSID`, Linux 5.0): no pod is entered, and none of its processes is looked
 //! for. Indexes and addresses that repeat in other namespaces do no harm.
 
-use crate::netlink::Netlink;
+use crate::netlink::Rtnetlink;
 use mesh_common::address::Address;
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -30,7 +30,7 @@ pub fn find(addresses: &HashSet<Address>) -> io::Result<HashMap<Address, Interfa
     if addresses.is_empty() {
         return Ok(found);
     }
-    let netlink = Netlink::open()?;
+    let netlink = Rtnetlink::route()?;
     for (netns, ends) in pairs(&netlink)? {
         let id = i32::try_from(netns).map_err(io::Error::other)?;
         for (index, address) in match self::addresses(&netlink, id) {
@@ -48,7 +48,7 @@ pub fn find(addresses: &HashSet<Address>) -> io::Result<HashMap<Address, Interfa
 }
 
 /// By namespace: the index of each pair's end there, and that of its end here.
-fn pairs(netlink: &Netlink) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
+fn pairs(netlink: &Rtnetlink) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
     let mut pairs: BTreeMap<u32, HashMap<u32, u32>> = BTreeMap::new();
     netlink.list(RouteNetlinkMessage::GetLink(LinkMessage::default()), |answer| {
         let RouteNetlinkMessage::NewLink(link) = answer else { return };
@@ -71,7 +71,7 @@ fn pairs(netlink: &Netlink) -> io::Result<BTreeMap<u32, HashMap<u32, u32>>> {
 }
 
 /// The addresses in a namespace, each with its interface's index there.
-fn addresses(netlink: &Netlink, netns: i32) -> io::Result<Vec<(u32, Address)>> {
+fn addresses(netlink: &Rtnetlink, netns: i32) -> io::Result<Vec<(u32, Address)>> {
     let mut all = Vec::new();
     let mut question = AddressMessage::default();
     question.attributes.push(AddressAttribute::TargetNetNsId(netns));

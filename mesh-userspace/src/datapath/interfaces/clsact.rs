@@ -8,7 +8,7 @@ use super::name::Name;
 use super::{Attach, Programs};
 use crate::bpf;
 use crate::datapath::{Error, PACKET_HOOKS, PacketHook};
-use crate::netlink::Netlink;
+use crate::netlink::Rtnetlink;
 use aya_obj::generated::bpf_attach_type::BPF_TCX_INGRESS;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -58,7 +58,7 @@ impl Clsact {
 
     /// Puts a program in force at one hook: first of all filters, behind the filter that is there in one step. Where that one is
     /// not first any more, another is added before it goes.
-    fn place(&self, netlink: &Netlink, at: &Place, program: &OwnedFd, with_qdisc: bool) -> io::Result<()> {
+    fn place(&self, netlink: &Rtnetlink, at: &Place, program: &OwnedFd, with_qdisc: bool) -> io::Result<()> {
         let mut filters = at.filters(netlink)?;
         // Packets begin with chain 0.
         filters.retain(|filter| filter.chain == 0);
@@ -84,7 +84,7 @@ impl Clsact {
     }
 
     /// Takes this layout's filters off an interface; and the qdisc, if an agent made it and nobody else has filters there.
-    fn clear(&self, netlink: &Netlink, interface: u32) -> io::Result<()> {
+    fn clear(&self, netlink: &Rtnetlink, interface: u32) -> io::Result<()> {
         let (mut with_qdisc, mut others) = (false, false);
         for hook in PACKET_HOOKS.into_iter().rev() {
             let at = Place { interface, hook };
@@ -116,7 +116,7 @@ impl Attach for Clsact {
     fn attach(&mut self, interface: u32, programs: &Programs) -> Result<(), Error> {
         let failed = |program, source| Error::AttachInterface { program, interface, source };
         let failed_qdisc = |source| failed(CLSACT, source);
-        let netlink = Netlink::open().map_err(failed_qdisc)?;
+        let netlink = Rtnetlink::route().map_err(failed_qdisc)?;
         let with_qdisc = match kind_of_qdisc(&netlink, interface).map_err(failed_qdisc)? {
             None => {
                 let add = RouteNetlinkMessage::NewQueueDiscipline(qdisc(interface));
@@ -141,7 +141,7 @@ impl Attach for Clsact {
         if !self.there()?.contains(&interface) {
             return Ok(());
         }
-        let cleared = Netlink::open().and_then(|netlink| self.clear(&netlink, interface));
+        let cleared = Rtnetlink::route().and_then(|netlink| self.clear(&netlink, interface));
         cleared.map_err(|source| Error::DetachInterface { interface, source })?;
         self.there.get_or_insert_default().remove(&interface);
         Ok(())
@@ -158,7 +158,7 @@ pub fn remove_all(layout: &Path) -> Result<usize, Error> {
 
 /// The interfaces with filters of a layout.
 fn find(layout: &Path) -> Result<BTreeSet<u32>, Error> {
-    let netlink = Netlink::open().map_err(Error::io("open", "a netlink socket"))?;
+    let netlink = Rtnetlink::route().map_err(Error::io("open", "a netlink socket"))?;
     let mut interfaces = BTreeSet::new();
     let listed = netlink.list(RouteNetlinkMessage::GetLink(LinkMessage::default()), |answer| {
         if let RouteNetlinkMessage::NewLink(link) = answer {
@@ -207,7 +207,7 @@ impl Place {
     }
 
     /// Every filter, in the order in which they run.
-    fn filters(&self, netlink: &Netlink) -> io::Result<Vec<Filter>> {
+    fn filters(&self, netlink: &Rtnetlink) -> io::Result<Vec<Filter>> {
         let mut filters = Vec::new();
         let question = TcMessage::from_parts(self.header(0, 0), Vec::new());
         netlink.list(RouteNetlinkMessage::GetTrafficFilter(question), |answer| {
@@ -230,7 +230,7 @@ impl Place {
         RouteNetlinkMessage::NewTrafficFilter(TcMessage::from_parts(self.header(priority, handle), attributes))
     }
 
-    fn delete(&self, netlink: &Netlink, filter: &Filter) -> io::Result<()> {
+    fn delete(&self, netlink: &Rtnetlink, filter: &Filter) -> io::Result<()> {
         let header = self.header(filter.priority, filter.handle);
         let attributes = vec![TcAttribute::Kind(TcFilterBpf::KIND.to_owned())];
         gone(netlink.change(RouteNetlinkMessage::DelTrafficFilter(TcMessage::from_parts(header, attributes)), 0))
@@ -273,7 +273,7 @@ fn qdisc(interface: u32) -> TcMessage {
 }
 
 /// The kind of the qdisc that filters hang on; `None` where there is none.
-fn kind_of_qdisc(netlink: &Netlink, interface: u32) -> io::Result<Option<String>> {
+fn kind_of_qdisc(netlink: &Rtnetlink, interface: u32) -> io::Result<Option<String>> {
     let mut kind = None;
     // The list of all: asked for one by itself, the kernel tells everybody who follows qdiscs, this agent included.
     netlink.list(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()), |answer| {
