@@ -2,10 +2,13 @@
 
 use super::{Scene, is_refused, limit, limits, lives, storm, wishes};
 use anyhow::{Context, Result, ensure};
+use mesh_tests::programs;
 use mesh_tests::storm::{Plan, Storm};
 use mesh_tests::wait::wait_for;
 use mesh_tests::world::{Pod, World};
 use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
 
 const BY_FILTERS: [&str; 2] = ["--tc-attach", "clsact"];
 
@@ -78,6 +81,35 @@ fn unload_takes_the_filters_and_their_qdisc_off_the_interfaces() -> Result<()> {
     let scene = scene(Some(0))?;
     lives::unloaded(&scene)?;
     ensure!(Filters::of(&scene)?.qdiscs()? == 0);
+    Ok(())
+}
+
+#[test]
+fn unload_finds_the_filters_also_when_somebody_has_removed_the_pins() -> Result<()> {
+    let scene = scene(Some(0))?;
+    let agent = scene.world.agent();
+    agent.stop()?;
+    fs::remove_dir_all(agent.pins())?;
+    is_refused(&scene.outsider, scene.at());
+    agent.unload()?;
+    ensure!(Filters::of(&scene)?.names()?.is_empty() && Filters::of(&scene)?.qdiscs()? == 0);
+    ensure!(scene.outsider.connect(scene.at())?.server()? == "web-1");
+    Ok(())
+}
+
+#[test]
+fn filters_that_unload_does_not_see_let_everything_through() -> Result<()> {
+    let scene = scene(Some(0))?;
+    let agent = scene.world.agent();
+    agent.stop()?;
+    is_refused(&scene.outsider, scene.at());
+    // In this process' network namespace, which is not the node's.
+    let mut unload = Command::new(programs::find("mesh")?);
+    unload.arg("unload").arg("--cgroup").arg(scene.world.cgroup()).arg("--pins").arg(agent.pins());
+    let output = unload.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(!Filters::of(&scene)?.names()?.is_empty());
+    ensure!(scene.outsider.connect(scene.at())?.server()? == "web-1");
     Ok(())
 }
 
