@@ -174,14 +174,12 @@ impl<M: Maps> Reconciler<M> {
     fn compare(&mut self, counted: &HashMap<Counted, u64>, audit: &mut Audit) {
         let arrays = self.maps.arrays();
         let active = |what| counter(&arrays, what).map(Atomic64::load);
-        // Nearly all count nothing. The tables are read from one end to the last entry in use, as processors read fast (with
-        // 100,000 endpoints a millisecond; five when each is looked up by its Service), and only what counts is looked up.
-        // Beyond it nothing is read, or the agent would hold all of the tables' pages.
-        let (services, backends) = (self.applied.service_ids.reach(), self.applied.backend_ids.reach());
-        let services = arrays.services.iter().take(services as usize).map(|entry| &entry.active);
-        let accounts = (0..).map(ServiceId).map(Counted::Account).zip(services);
-        let backends = arrays.backends.iter().take(backends as usize).map(|entry| &entry.active);
-        let backends = (0..).map(BackendId).map(Counted::Backend).zip(backends);
+        // Nearly all count nothing. The tables are read from end to end, as processors read fast (with 100,000 endpoints a
+        // millisecond; five when each is looked up by its Service), and only what counts is looked up.
+        let accounts =
+            (0..).map(ServiceId).map(Counted::Account).zip(arrays.services.iter().map(|entry| &entry.active));
+        let backends =
+            (0..).map(BackendId).map(Counted::Backend).zip(arrays.backends.iter().map(|entry| &entry.active));
         // Where no Service limits its clients, nothing is counted there, and the table is not looked at.
         let limits_clients = |traffic: &TrafficRule| traffic.client_limit.is_some() || traffic.client_rate.is_some();
         let looked_at = self.applied.accounts().any(|account| limits_clients(&account.traffic))
