@@ -117,19 +117,12 @@ impl Attach for Clsact {
         let failed = |program, source| Error::AttachInterface { program, interface, source };
         let failed_qdisc = |source| failed(CLSACT, source);
         let netlink = Rtnetlink::route().map_err(failed_qdisc)?;
-        let with_qdisc = match kind_of_qdisc(&netlink, interface).map_err(failed_qdisc)? {
-            None => {
-                let add = RouteNetlinkMessage::NewQueueDiscipline(qdisc(interface));
-                netlink.change(add, NLM_F_CREATE | NLM_F_EXCL).map_err(failed_qdisc)?;
-                true
-            }
-            Some(kind) if kind == CLSACT => {
-                let filters = PACKET_HOOKS.iter().map(|hook| Place { interface, hook: *hook }.filters(&netlink));
-                let filters = filters.collect::<io::Result<Vec<_>>>().map_err(failed_qdisc)?;
-                filters.iter().flatten().filter_map(|filter| filter.name.as_ref()).any(|name| name.with_qdisc)
-            }
-            Some(kind) => return Err(Error::OtherQdisc { interface, kind }),
-        };
+        let filters = PACKET_HOOKS.iter().map(|hook| Place { interface, hook: *hook }.filters(&netlink));
+        let filters = filters.collect::<io::Result<Vec<_>>>().map_err(failed_qdisc)?;
+        let names: Vec<&Name> = filters.iter().flatten().filter_map(|filter| filter.name.as_ref()).collect();
+        // Where one of ours is, the qdisc is there, and it says whose that is.
+        let with_qdisc =
+            if names.is_empty() { make_qdisc(&netlink, interface)? } else { names.iter().any(|name| name.with_qdisc) };
         self.there.get_or_insert_default().insert(interface);
         programs.iter().try_for_each(|(hook, program)| {
             let at = Place { interface, hook: *hook };
@@ -270,6 +263,20 @@ fn qdisc(interface: u32) -> TcMessage {
         ..TcHeader::default()
     };
     TcMessage::from_parts(header, vec![TcAttribute::Kind(CLSACT.to_owned())])
+}
+
+/// Makes the qdisc unless it is there; whether it was made.
+fn make_qdisc(netlink: &Rtnetlink, interface: u32) -> Result<bool, Error> {
+    let failed = |source| Error::AttachInterface { program: CLSACT, interface, source };
+    match kind_of_qdisc(netlink, interface).map_err(failed)? {
+        None => {
+            let add = RouteNetlinkMessage::NewQueueDiscipline(qdisc(interface));
+            netlink.change(add, NLM_F_CREATE | NLM_F_EXCL).map_err(failed)?;
+            Ok(true)
+        }
+        Some(kind) if kind == CLSACT => Ok(false),
+        Some(kind) => Err(Error::OtherQdisc { interface, kind }),
+    }
 }
 
 /// The kind of the qdisc that filters hang on; `None` where there is none.
