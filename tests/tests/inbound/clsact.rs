@@ -181,3 +181,22 @@ fn the_filters_of_others_stay_and_ours_come_back() -> Result<()> {
     ensure!(scene.outsider.connect(scene.at())?.server()? == "web-1" && held.server()? == "web-1");
     Ok(())
 }
+
+#[test]
+fn another_qdisc_in_the_place_is_named_and_once_it_is_gone_the_limit_is_in_force() -> Result<()> {
+    let scene = scene(None)?;
+    let node = Filters::of(&scene)?;
+    node.tc(&["qdisc", "add"], &["ingress"])?;
+    scene.world.apply(&limits(0))?;
+    wait_for("the qdisc to be told of", || {
+        let status = scene.world.agent().status()?;
+        let told = status.to_string().contains("has a qdisc of kind ingress where clsact would be");
+        ensure!(told && status["health"] == "degraded" && status["inbound"]["inForce"] == 0, "{status:#}");
+        Ok(())
+    })?;
+    ensure!(scene.outsider.connect(scene.at())?.server()? == "web-1");
+    node.tc(&["qdisc", "del"], &["ingress"])?;
+    scene.in_force(0)?;
+    is_refused(&scene.outsider, scene.at());
+    Ok(())
+}
